@@ -1,0 +1,47 @@
+# steeple_library(NAME DEPS...): the .cc files of this folder as a static library NAME, and its
+# *_test.cc files as the program NAME_test. Folders decide by file name alone: foo.cc is product,
+# foo_test.cc test, foo_bench.cc benchmark, foo_fuzz.cc fuzz target, fake_foo.cc a twin for tests.
+# steeple_program(NAME DEPS...): main.cc of this folder as the program NAME in build/<preset>/bin.
+
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+add_library(steeple_pch STATIC ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+target_precompile_headers(steeple_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+target_link_libraries(steeple_pch PUBLIC fmt::fmt)
+target_compile_options(steeple_pch PRIVATE ${STEEPLE_WARNINGS})
+
+function(steeple_flags target)
+  target_compile_options(${target} PRIVATE ${STEEPLE_WARNINGS})
+  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${target} PUBLIC fmt::fmt)
+  target_precompile_headers(${target} REUSE_FROM steeple_pch)
+endfunction()
+
+function(steeple_library name)
+  file(GLOB sources CONFIGURE_DEPENDS *.cc)
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_bench|_fuzz|/main)\\.cc$")
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    steeple_flags(${name})
+    target_link_libraries(${name} PUBLIC ${ARGN})
+  else()
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name} INTERFACE ${ARGN})
+  endif()
+  if(tests)
+    add_executable(${name}_test ${tests})
+    steeple_flags(${name}_test)
+    target_link_libraries(${name}_test PRIVATE ${name} GTest::gmock GTest::gtest_main)
+    set_target_properties(${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
+    add_test(NAME ${name}_test COMMAND ${name}_test)
+  endif()
+endfunction()
+
+function(steeple_program name)
+  add_executable(${name} main.cc)
+  steeple_flags(${name})
+  target_link_libraries(${name} PRIVATE ${ARGN})
+endfunction()
