@@ -3,7 +3,10 @@
 # foo_test.cc test, foo_bench.cc benchmark, foo_fuzz.cc fuzz target, fake_foo.cc a twin for tests.
 # steeple_program(NAME DEPS...): main.cc of this folder as the program NAME in build/<preset>/bin.
 
-set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+# Groups to build by name: what ships, the unit tests, the peers that other tests drive, benchmarks.
+foreach(group programs tests test_programs bench)
+  add_custom_target(${group})
+endforeach()
 
 add_library(steeple_pch STATIC ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
 target_precompile_headers(steeple_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
@@ -37,6 +40,7 @@ function(steeple_library name)
     target_link_libraries(${name}_test PRIVATE ${name} GTest::gmock GTest::gtest_main)
     set_target_properties(${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
     add_test(NAME ${name}_test COMMAND ${name}_test)
+    add_dependencies(tests ${name}_test)
   endif()
 endfunction()
 
@@ -44,4 +48,6 @@ function(steeple_program name)
   add_executable(${name} main.cc)
   steeple_flags(${name})
   target_link_libraries(${name} PRIVATE ${ARGN})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  add_dependencies(programs ${name})
 endfunction()

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs the suites of `./dev test` and adds up what they say. The last line is `N passed, N failed`.
+"""usage: tools/run_tests.py [SUITE...]
+
+suites (all, in this order, when none is named):
+  tidy        house rules
+  unit        unit and contract tests, release build
+  go          process and interop tests: go-spiffe, spire-api-sdk, grpc-go, h2spec
+  simulation  whole servers and agents on simulated time and network, 500 seeds
+  crash       kill -9 of server and agent under load, 200 rounds
+  asan, tsan  unit and contract tests under the sanitizers
+  fuzz        each fuzz target for a few seconds
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+UNIT_TIMEOUT = 600
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+class Tally:
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.failures = []
+
+    def add(self, passed, failed, name, output=""):
+        self.passed += passed
+        self.failed += failed
+        if failed:
+            self.failures.append(name)
+            print(f"--- {name} failed\n{output[-6000:]}", flush=True)
+
+
+def say(text):
+    print(f"==> {text}", flush=True)
+
+
+def run(command, timeout, cwd=ROOT, env=None):
+    """Exit status and output; a timeout counts as a failure and says so."""
+    try:
+        done = subprocess.run(command, cwd=cwd, timeout=timeout, text=True, errors="replace", check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env={**os.environ, **(env or {})})
+        return done.returncode, done.stdout
+    except subprocess.TimeoutExpired as late:
+        text = late.stdout or b""
+        return 124, f"{text.decode(errors='replace') if isinstance(text, bytes) else text}\ntimed out after {timeout} s"
+
+
+def build(preset, *targets):
+    say(f"build {preset} {' '.join(targets)}")
+    started = time.monotonic()
+    process = subprocess.run(["./dev", "build", preset, *targets], cwd=ROOT, check=False, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if process.returncode != 0:
+        print(process.stdout[-8000:])
+        return False
+    print(f"    {time.monotonic() - started:.0f} s", flush=True)
+    return True
+
+
+def count_gtest(output):
+    passed = len(re.findall(r"^\[       OK \]", output, re.M))
+    failed = len(set(re.findall(r"^\[  FAILED  \] (\S+)[^,]*$", output, re.M)))
+    return passed, failed
+
+
+def gtest(program, env):
+    status, output = run([str(program)], UNIT_TIMEOUT, env=env)
+    passed, failed = count_gtest(output)
+    if status != 0 and failed == 0:
+        failed = 1
+    return program.name, passed, failed, output
+
+
+def unit(tally, preset="release"):
+    if not build(preset, "tests"):
+        tally.add(0, 1, f"build {preset}")
+        return
+    programs = sorted((ROOT / "build" / preset / "test").glob("*_test"))
+    say(f"{len(programs)} test programs, {preset}")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for name, passed, failed, output in pool.map(lambda p: gtest(p, SANITIZER_ENV), programs):
+            tally.add(passed, failed, f"{preset}/{name}", output)
+            print(f"    {name}: {passed} passed, {failed} failed", flush=True)
+
+
+def tidy(tally):
+    if not build("release", "proto"):
+        tally.add(0, 1, "build proto")
+        return
+    say("tidy")
+    status, output = run([sys.executable, "tools/tidy.py", "--headers"], 900)
+    tally.add(int(status == 0), int(status != 0), "tidy", output)
+
+
+def go(tally):
+    if not build("release"):
+        tally.add(0, 1, "build release")
+        return
+    if not build("release", "test_programs"):
+        tally.add(0, 1, "build test programs")
+        return
+    say("Go: processes and interop")
+    env = {"STEEPLE_BIN": str(ROOT / "build/bin")}
+    _, output = run(["go", "test", "-json", "-timeout", "20m", "./..."], 1500, cwd=ROOT / "tests/interop", env=env)
+    passed, failed, texts = 0, 0, {}
+    for line in output.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            print(line)
+            continue
+        name = event.get("Test") or event.get("Package", "")
+        if event["Action"] == "output":
+            texts.setdefault(name, []).append(event["Output"])
+        elif event["Action"] == "pass" and "Test" in event:
+            passed += 1
+        elif event["Action"] == "fail":
+            failed += 1 if "Test" in event else 0
+            tally.add(0, 0 if "Test" in event else int(failed == 0), name, "".join(texts.get(name, [])))
+            print(f"--- {name} failed\n{''.join(texts.get(name, []))[-4000:]}")
+    tally.add(passed, failed, "go", "")
+    if passed + failed == 0:
+        tally.add(0, 1, "go", output)
+
+
+def driver(suite, timeout):
+    """Suites that are one program printing `N passed, N failed` last."""
+    def runner(tally):
+        script = ROOT / "tests" / suite / "run.py"
+        if not build("release") or not build("release", "test_programs"):
+            tally.add(0, 1, "build release")
+            return
+        say(suite)
+        status, output = run([sys.executable, str(script)], timeout)
+        match = re.search(r"(\d+) passed, (\d+) failed\s*$", output)
+        if not match:
+            tally.add(0, 1, suite, output)
+            return
+        failed = int(match.group(2)) or int(status != 0)
+        tally.add(int(match.group(1)), failed, suite, output)
+        print(f"    {match.group(0).strip()}", flush=True)
+    return runner
+
+
+SUITES = {
+    "tidy": tidy,
+    "unit": unit,
+    "go": go,
+    "simulation": driver("simulation", 1200),
+    "crash": driver("crash", 1200),
+    "asan": lambda tally: unit(tally, "asan"),
+    "tsan": lambda tally: unit(tally, "tsan"),
+    "fuzz": driver("fuzz", 900),
+}
+
+
+def main():
+    names = sys.argv[1:]
+    if "-h" in names or "--help" in names:
+        print(__doc__)
+        return 0
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        print(f"unknown suite {unknown[0]!r}\n{__doc__}", file=sys.stderr)
+        return 2
+    tally = Tally()
+    for name in names or SUITES:
+        if not names and name in ("simulation", "crash", "fuzz") and not (ROOT / "tests" / name / "run.py").exists():
+            continue
+        started = time.monotonic()
+        SUITES[name](tally)
+        print(f"    {name}: {time.monotonic() - started:.0f} s", flush=True)
+    for failure in tally.failures:
+        print(f"failed: {failure}")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
