@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// IndexedEntry: a registration entry as the index keeps it, immutable and small: the wire bytes of
+// a spire.api.types.Entry in one block and the few numbers that are asked often. An answer to an
+// agent copies bytes instead of building messages.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/bytes.h"
+#include "server/datastore/types.h"
+
+namespace steeple::server {
+
+// Field numbers of spire.api.types.Entry as bits: `1u << number`. The id is always sent.
+using EntryFields = std::uint32_t;
+inline constexpr EntryFields kAllEntryFields = 0x1FFFE;
+
+class IndexedEntry {
+ public:
+  explicit IndexedEntry(const Entry& entry);
+  IndexedEntry(const IndexedEntry&) = delete;
+  IndexedEntry& operator=(const IndexedEntry&) = delete;
+
+  std::string_view id() const { return std::string_view(wire_).substr(id_at_, id_bytes_); }
+  std::int64_t revision_number() const { return revision_number_; }
+  std::int64_t created_at() const { return created_at_; }
+  std::int64_t expires_at() const;  // 0 = never
+  bool downstream() const;
+
+  // The whole entry as values; costs allocations.
+  Entry to_entry() const;
+
+  // The serialised spire.api.types.Entry.
+  ByteView wire() const { return wire_; }
+  // Appends the serialised message with only `fields` (and the id).
+  void append_wire(EntryFields fields, Bytes& out) const;
+
+ private:
+  std::string wire_;
+  std::int64_t revision_number_;
+  std::int64_t created_at_;
+  std::uint16_t id_at_;
+  std::uint16_t id_bytes_;
+};
+
+using IndexedEntryPtr = std::shared_ptr<const IndexedEntry>;
+
+}  // namespace steeple::server
