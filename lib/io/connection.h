@@ -59,12 +59,14 @@ class Connection {
   virtual ~Connection() = default;  // closes; no handler runs afterwards
   virtual IoResult read(std::span<char> into) = 0;
   virtual IoResult write(ByteView from) = 0;
-  // One handler; level triggered towards `interest`.
+  // One handler; level triggered towards `interest`. It may destroy the connection or replace
+  // itself.
   virtual void on_ready(ReadyHandler handler) = 0;
   virtual void interest(bool readable, bool writable) = 0;
   // No more writes; the peer reads EOF (TLS: after close_notify).
   virtual void shutdown_write() = 0;
-  virtual const Peer& peer() const = 0;
+  // Shared and immutable, so that calls may outlive the connection on other threads.
+  virtual std::shared_ptr<const Peer> peer() const = 0;
   // Why the last kError happened, for logs.
   virtual std::string last_error() const = 0;
   // The socket, for TLS on top of it; -1 for a simulated connection.

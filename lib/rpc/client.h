@@ -16,7 +16,11 @@
 #include "lib/io/loop.h"
 #include "lib/io/network.h"
 #include "lib/rpc/call.h"
-#include "lib/tls/handshake.h"
+
+namespace steeple::tls {
+class Handshake;
+struct ClientPolicy;
+}  // namespace steeple::tls
 
 namespace steeple::rpc {
 
