@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,10 +54,10 @@ Result<Bytes> build_ca_csr(const spiffe::TrustDomain& domain, const Name& subjec
 struct SvidOptions {
   const spiffe::SpiffeId& id;
   const crypto::PublicKey& public_key;
-  const Bytes& subject;                            // svid_subject()
-  const std::vector<std::string>& dns_names = {};  // IA5 (Punycode); become DNS SANs in order
-  Bytes serial;                                    // random_serial()
+  const Bytes& subject;  // svid_subject()
+  Bytes serial;          // random_serial()
   Validity validity;
+  std::span<const std::string> dns_names = {};  // ASCII; become DNS SANs in this order
 };
 // The encoded subject of an X509-SVID: `base` (default_svid_subject() when empty), with the first
 // DNS name as common name. Encode once per entry or config.
