@@ -29,7 +29,8 @@ struct Identity {
 };
 
 // Decides on a presented chain; runs inside the handshake, on the loop, and must not block.
-// The id goes into Peer::spiffe_id. The error's text goes to the log, the alert follows its kind.
+// The id goes into Peer::spiffe_id. The error's text goes to the log, the alert follows its
+// x509::Refusal. Policies for SPIFFE: spiffe_policy.h.
 using VerifyPeer =
     std::function<Result<std::optional<spiffe::SpiffeId>>(const std::vector<Bytes>& chain)>;
 
