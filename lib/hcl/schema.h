@@ -11,10 +11,9 @@
 //     return schema;
 //   }
 //
-// Typing is weak, as in the reference: string, number and bool stand for each other where the text
-// allows it; a one-element list stands for a block and a scalar for a one-element list; a repeated
-// scalar's last value wins, repeated lists append, repeated blocks merge; null means unset.
-// Schemas are immutable and may be used on any thread.
+// Typing is weak, as in the reference: string, number and bool stand for each other, a one-element
+// list for a block, a scalar for a one-element list; repeated scalars: the last wins, lists append,
+// blocks merge; null means unset. Immutable: any thread.
 
 #pragma once
 
