@@ -62,7 +62,7 @@ Argument to_argument(const std::optional<T>& value) {
   return value ? to_argument(*value) : Argument(Null{});
 }
 
-// What a driver does; nobody but the facade calls it. One thread at a time.
+// A prepared statement of a driver; nobody but the facade calls it. One thread at a time.
 class Statement {
  public:
   virtual ~Statement() = default;
@@ -74,17 +74,6 @@ class Statement {
   virtual bool integer(int column, std::int64_t& out) const = 0;
   // Text or bytes; valid until the next step or reset.
   virtual bool text(int column, std::string_view& out) const = 0;
-};
-
-class Connection {
- public:
-  virtual ~Connection() = default;
-  // Cached by text: the same text gives the same statement, so it is not re-entrant. Texts must be
-  // few (built from a fixed set of clauses), never from input.
-  virtual Result<Statement*> prepare(std::string_view sql) = 0;
-  virtual Result<void> execute(std::string_view script) = 0;  // several statements, no arguments
-  virtual std::int64_t last_insert_id() const = 0;
-  virtual std::int64_t changed_rows() const = 0;
 };
 
 // The rows of a query, one at a time. A value of the wrong type (another program wrote it) makes
@@ -151,8 +140,7 @@ class Lease {
   Result<void> commit();
 
  private:
-  friend class Database;
-  friend class SharedConnections;
+  friend class ConnectionPool;
   struct Held;
   explicit Lease(std::unique_ptr<Held> held);
   std::unique_ptr<Held> held_;

@@ -24,11 +24,8 @@
 #include <vector>
 
 #include "lib/base/result.h"
+#include "lib/jose/bundle.h"
 #include "server/datastore/types.h"
-
-namespace steeple::jose {
-struct Bundle;  // lib/jose/bundle.h: include it where bundles are used
-}  // namespace steeple::jose
 
 namespace steeple::server {
 

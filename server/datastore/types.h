@@ -175,7 +175,8 @@ struct EntryFilter {
   std::optional<SelectorFilter> selectors;
   std::optional<TrustDomainFilter> federates_with;
   std::optional<std::string> hint;
-  std::optional<bool> downstream;
+  // True: only downstream entries. False filters nothing: the reference's CLI always sends it.
+  bool downstream = false;
 };
 
 struct AttestedNodeFilter {
