@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The built-in plugins by name: what a configuration asks for becomes objects, or a clear error.
+// The one place that lists them. At start-up.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/config/agent_config.h"
+#include "agent/nodeattestor/node_attestor.h"
+#include "agent/workloadattestor/account_names.h"
+#include "agent/workloadattestor/workload_attestor.h"
+#include "lib/base/result.h"
+#include "lib/keymanager/keymanager.h"
+
+namespace steeple::agent {
+
+struct Plugins {
+  std::unique_ptr<keymanager::KeyManager> keys;
+  std::unique_ptr<NodeAttestor> node_attestor;
+  std::vector<std::unique_ptr<WorkloadAttestor>> workload_attestors;
+  bool attest_on_loop = true;
+};
+
+// Blocks: reads keys.json and the files that plugins name. `names` must outlive the result.
+Result<Plugins> make_plugins(const AgentConfig& config, AccountNames& names);
+// What can be said without side effects, for `validate`.
+Result<void> check_plugins(const AgentConfig& config);
+
+}  // namespace steeple::agent
