@@ -5,8 +5,8 @@
 // renegotiation, the peer verified inside the handshake (so an expired certificate gets the alert).
 // Identities and trust are asked for at each handshake, so rotation needs no restart.
 //
-// The real handshake is OpenSSL on the socket (openssl_handshake.h). The simulated twin exchanges
-// the chains in clear over the connection and calls the same policies.
+// The real handshake is OpenSSL on the connection (openssl_handshake.cc). The simulated twin
+// exchanges the chains in clear over the connection and calls the same policies.
 
 #pragma once
 
