@@ -32,6 +32,8 @@ class Signer {
 
 class PrivateKey final : public Signer {
  public:
+  struct State;  // known only to private_key.cc
+  explicit PrivateKey(std::unique_ptr<State> state);
   static Result<std::shared_ptr<const PrivateKey>> generate(KeyType type);
   // PrivateKeyInfo (RFC 5208), unencrypted, nothing after it; P-256, P-384, RSA 2048 or 4096.
   static Result<std::shared_ptr<const PrivateKey>> from_pkcs8(ByteView der);
@@ -54,8 +56,6 @@ class PrivateKey final : public Signer {
   evp_pkey_st* evp() const;
 
  private:
-  struct State;
-  explicit PrivateKey(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 
