@@ -96,8 +96,7 @@ std::vector<const Value*> block_objects(const std::vector<const Value*>& values,
 // Labelled blocks: (label, objects of that label) in order of first appearance.
 std::vector<std::pair<std::string, std::vector<const Value*>>> labelled_objects(
     const std::vector<const Value*>& values, Context& context);
-// Block lists: every object on its own.
-void report_missing(Context& context, const std::string& key);
+void report_missing(Context& context, const std::string& key, Position at);
 void report_deprecated(Context& context, const SchemaBase::Field& field, const Value& value);
 std::optional<std::string> read_string(const Value& value, Context& context);
 void report_bad(const Value& value, Context& context, std::string message);
