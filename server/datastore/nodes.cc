@@ -175,6 +175,8 @@ Result<void> delete_node_row(Tx& tx, const StoredNode& stored) {
 }  // namespace
 
 Result<AttestedNode> SqlStore::create_node(const AttestedNode& node) {
+  auto not_after = TRY(time_text(node.not_after));
+  auto new_not_after = TRY(optional_time(node.new_not_after));
   auto tx = TRY(write());
   TRY(
       tx.run("INSERT INTO attested_node_entries (created_at, updated_at, spiffe_id, data_type,"
@@ -268,6 +270,8 @@ Result<AttestedNode> SqlStore::update_node(const AttestedNode& node, const Attes
   copy(mask.new_not_after, &AttestedNode::new_not_after);
   copy(mask.can_reattest, &AttestedNode::can_reattest);
   copy(mask.agent_version, &AttestedNode::agent_version);
+  auto not_after = TRY(time_text(result.not_after));
+  auto new_not_after = TRY(optional_time(result.new_not_after));
   TRY(
       tx.run("UPDATE attested_node_entries SET updated_at = ?, data_type = ?, serial_number = ?,"
              " expires_at = ?, new_serial_number = ?, new_expires_at = ?, can_reattest = ?,"
