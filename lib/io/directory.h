@@ -31,6 +31,9 @@ class Directory {
 // Creates the folder (mode 0750) when missing.
 Result<std::unique_ptr<Directory>> open_directory(const std::string& path);
 
+// mkdir -p; what stands is left as it is.
+Result<void> make_directories(const std::string& path, mode_t mode);
+
 // The whole file with a size limit, for configuration and certificates named by a path.
 Result<Bytes> read_file(const std::string& path, std::size_t bytes_max);
 // As Directory::write, for a path.

@@ -26,6 +26,9 @@ struct CallContext {
   SteadyTime deadline = SteadyTime::max();
   std::atomic<bool> cancelled = false;  // client gone, reset, or deadline passed
 
+  // What the authorize hook found out about the caller, for the handler; its type is theirs.
+  std::shared_ptr<void> caller;
+
   // Every value of a header, in order of arrival.
   std::vector<std::string> values(std::string_view name) const;
 };

@@ -24,6 +24,8 @@ struct ClientPolicy;
 
 namespace steeple::rpc {
 
+class ChannelCore;
+
 struct CallOptions {
   Metadata metadata;
   Duration timeout = Duration::max();  // sent as grpc-timeout
@@ -83,8 +85,7 @@ class Channel {
   std::shared_ptr<const io::Peer> peer() const;
 
  private:
-  class Core;
-  std::shared_ptr<Core> core_;
+  std::shared_ptr<ChannelCore> core_;
 };
 
 }  // namespace steeple::rpc

@@ -29,6 +29,8 @@ class ServiceDescriptor;
 
 namespace steeple::rpc {
 
+class ServerCore;
+
 using ContextPtr = std::shared_ptr<CallContext>;
 using UnaryHandler = std::function<Result<Bytes>(CallContext&, ByteView request)>;
 
@@ -107,8 +109,7 @@ class Server {
   std::size_t connection_count() const;
 
  private:
-  class Core;
-  std::shared_ptr<Core> core_;
+  std::shared_ptr<ServerCore> core_;
 };
 
 // Typed registration: add_unary<Request, Response>(server, "/pkg.Service/Method", where, f) with
