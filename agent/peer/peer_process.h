@@ -25,8 +25,14 @@ namespace steeple::agent {
 
 // Immutable; any thread. Keeps the Peer alive, and so the pidfd.
 class WorkloadProcess {
+  struct Private {};
+
  public:
-  // kPermissionDenied when the peer is not a process that we can name (no Unix socket, pid 0: a
+  // For of_peer and of_pid only.
+  WorkloadProcess(Private, std::shared_ptr<const io::Peer> peer, ProcFs& proc_fs)
+      : peer_(std::move(peer)), proc_fs_(proc_fs) {}
+
+  // kUnauthenticated when the peer is not a process that we can name (no Unix socket, pid 0: a
   // caller from a pid namespace that we cannot see), or when it is gone already.
   static Result<std::shared_ptr<const WorkloadProcess>> of_peer(
       std::shared_ptr<const io::Peer> peer, ProcFs& proc_fs);
@@ -34,7 +40,7 @@ class WorkloadProcess {
   static Result<std::shared_ptr<const WorkloadProcess>> of_pid(pid_t pid, ProcFs& proc_fs);
 
   pid_t pid() const { return process().pid; }
-  // kPermissionDenied once the process has exited, also when its pid runs something else now, and
+  // kUnauthenticated once the process has exited, also when its pid runs something else now, and
   // when we cannot tell.
   Result<void> alive() const;
 
@@ -42,10 +48,9 @@ class WorkloadProcess {
   Result<Bytes> read(const char* name) const { return proc_fs_.read(pid(), name); }
   Result<std::string> read_link(const char* name) const { return proc_fs_.read_link(pid(), name); }
   Result<io::FileDescriptor> open(const char* name) const { return proc_fs_.open(pid(), name); }
+  std::string path(const char* name) const { return proc_fs_.path(pid(), name); }
 
  private:
-  WorkloadProcess(std::shared_ptr<const io::Peer> peer, ProcFs& proc_fs)
-      : peer_(std::move(peer)), proc_fs_(proc_fs) {}
   const io::PeerProcess& process() const { return *peer_->process; }
   Result<void> same_start() const;
 

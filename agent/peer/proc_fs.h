@@ -35,6 +35,8 @@ class ProcFs {
   // A descriptor that polls readable once the process has exited. kUnimplemented on kernels
   // before 5.3.
   virtual Result<io::FileDescriptor> open_pidfd(pid_t pid) = 0;
+  // "/proc/<pid>/<name>", for messages.
+  virtual std::string path(pid_t pid, const char* name) const = 0;
 };
 
 // The kernel's, at `root` ("/proc", or HOST_PROC's value in a container that sees the host's).

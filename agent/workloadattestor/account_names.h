@@ -12,6 +12,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
+
+#include "lib/base/bytes.h"
+#include "lib/base/clock.h"
 
 namespace steeple::agent {
 
@@ -22,7 +26,15 @@ class AccountNames {
   virtual std::optional<std::string> group(gid_t gid) = 0;
 };
 
-std::unique_ptr<AccountNames> account_names(std::string passwd_path = "/etc/passwd",
+// Larger account files are not read: ids then have no names.
+inline constexpr std::size_t kAccountFileBytesMax = std::size_t{16} << 20;
+
+std::unique_ptr<AccountNames> account_names(const Clock& clock = system_clock(),
+                                            std::string passwd_path = "/etc/passwd",
                                             std::string group_path = "/etc/group");
+
+// "name:x:id:..." lines of passwd(5) and group(5); the first line of an id counts, others that are
+// malformed are passed over.
+std::unordered_map<std::uint32_t, std::string> parse_account_file(ByteView content);
 
 }  // namespace steeple::agent
