@@ -68,12 +68,14 @@ class [[nodiscard]] Result<void> : public std::expected<void, Error> {
 
 }  // namespace steeple
 
-// The value of a Result, or return its error from this function.
-#define TRY(...)                                 \
-  __extension__({                                \
-    auto&& try_result_ = (__VA_ARGS__);          \
-    if (!try_result_.has_value()) [[unlikely]] { \
-      return std::move(try_result_).error();     \
-    }                                            \
-    std::move(try_result_).take();               \
+// The value of a Result, or return its error from this function. May be nested.
+#define TRY(...) STEEPLE_TRY_NUMBERED(__COUNTER__, __VA_ARGS__)
+#define STEEPLE_TRY_NUMBERED(number, ...) STEEPLE_TRY_NAMED(number, __VA_ARGS__)
+#define STEEPLE_TRY_NAMED(number, ...)            \
+  __extension__({                                 \
+    auto&& try_##number = (__VA_ARGS__);          \
+    if (!try_##number.has_value()) [[unlikely]] { \
+      return std::move(try_##number).error();     \
+    }                                             \
+    std::move(try_##number).take();               \
   })

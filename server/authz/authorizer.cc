@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/authz/authorizer.h"
+
+#include <fmt/format.h>
+
+#include "lib/x509/certificate.h"
+#include "spire/api/types/status.pb.h"
+
+namespace steeple::server {
+namespace {
+
+using spire::api::types::PermissionDeniedDetails;
+
+// Cached agent records, when staleness is allowed.
+constexpr std::size_t kCachedNodesMax = 100'000;
+
+Error denied(PermissionDeniedDetails::Reason reason, std::string message) {
+  PermissionDeniedDetails details;
+  details.set_reason(reason);
+  Error error = permission_denied(std::move(message));
+  error.details.push_back(
+      {"type.googleapis.com/spire.api.types.PermissionDeniedDetails", details.SerializeAsString()});
+  return error;
+}
+
+}  // namespace
+
+Authorizer::Authorizer(Deps deps, Options options)
+    : deps_(std::move(deps)),
+      options_(std::move(options)),
+      admin_ids_(options_.admin_ids.begin(), options_.admin_ids.end()) {}
+
+Result<std::shared_ptr<Caller>> Authorizer::authorize(const std::string& method,
+                                                      std::shared_ptr<const io::Peer> peer) {
+  auto caller = std::make_shared<Caller>(
+      std::move(peer), deps_.log.with({"method", method.substr(method.rfind('/') + 1)}),
+      deps_.random, options_.audit_log);
+  Result<bool> allowed = is_allowed(classes_allowed(method), *caller);
+  if (allowed.ok() && *allowed) {
+    return caller;
+  }
+  if (!allowed.ok() && allowed.error().code != Code::kPermissionDenied) {
+    LOG_ERROR(caller->log(), "Authorization failure", {"error", allowed.error()});
+    return std::move(allowed).error();
+  }
+  Error error = permission_denied(fmt::format("authorization denied for method {}", method));
+  if (!allowed.ok()) {
+    error.details = std::move(allowed.error().details);
+  }
+  LOG_ERROR(caller->log(), "Failed to authenticate caller", {"error", error});
+  caller->audit.finish(caller->log(), error);
+  return error;
+}
+
+// In the order of cost, as in the reference.
+Result<bool> Authorizer::is_allowed(CallerClasses classes, Caller& caller) {
+  if (allows(classes, CallerClass::kAny)) {
+    return true;
+  }
+  if (caller.local()) {
+    caller.authorized_as = "local";
+    caller.authorized_via = "transport";
+    return allows(classes, CallerClass::kLocal);
+  }
+  if (!caller.id() || caller.peer().chain.empty()) {
+    return false;
+  }
+  x509::CertificatePtr leaf = TRY(x509::Certificate::parse(caller.peer().chain.front()));
+  Svid svid{leaf->serial_decimal(), leaf->not_after()};
+  // The handshake proved it valid, but a connection can outlive its certificate.
+  bool expired = deps_.clock.now() > svid.not_after;
+  if (allows(classes, CallerClass::kAdmin) && !expired && admin_ids_.contains(*caller.id())) {
+    caller.authorized_as = "admin";
+    caller.authorized_via = "config";
+    return true;
+  }
+  if (!expired && TRY(by_entries(classes, caller))) {
+    return true;
+  }
+  if (allows(classes, CallerClass::kAgent)) {
+    TRY(check_agent(caller, svid));
+    caller.authorized_as = "agent";
+    caller.authorized_via = "datastore";
+    return true;
+  }
+  return false;
+}
+
+Result<bool> Authorizer::by_entries(CallerClasses classes, Caller& caller) {
+  bool admin = allows(classes, CallerClass::kAdmin);
+  bool downstream = allows(classes, CallerClass::kDownstream);
+  if (!admin && !downstream) {
+    return false;
+  }
+  EntryFilter filter;
+  filter.spiffe_id = caller.id();
+  Page<Entry> entries = TRY(
+      deps_.datastore.list_entries(filter, std::nullopt).during("failed to fetch caller entries"));
+  for (Entry& entry : entries.items) {
+    if (admin && entry.admin) {
+      caller.authorized_as = "admin";
+      caller.authorized_via = "entries";
+      return true;
+    }
+    if (downstream && entry.downstream) {
+      caller.downstream_entries.push_back(std::move(entry));
+    }
+  }
+  if (caller.downstream_entries.empty()) {
+    return false;
+  }
+  caller.authorized_as = "downstream";
+  caller.authorized_via = "entries";
+  return true;
+}
+
+bool Authorizer::cached_is_current(const std::string& id, const Svid& svid) {
+  if (options_.node_staleness_max <= Duration(0)) {
+    return false;
+  }
+  auto nodes = nodes_.lock();
+  auto at = nodes->find(id);
+  return at != nodes->end() && !at->second.node.banned() && at->second.node.serial == svid.serial &&
+         deps_.clock.steady() - at->second.read < options_.node_staleness_max;
+}
+
+Result<void> Authorizer::check_agent(Caller& caller, const Svid& svid) {
+  const spiffe::SpiffeId& id = *caller.id();
+  if (deps_.clock.now() > svid.not_after) {
+    LOG_ERROR(caller.log(), "Agent SVID is expired");
+    return denied(PermissionDeniedDetails::AGENT_EXPIRED,
+                  fmt::format("agent \"{}\" SVID is expired", id.text()));
+  }
+  if (cached_is_current(id.text(), svid)) {
+    return {};
+  }
+  auto node = TRY(deps_.datastore.fetch_node(id).during("unable to look up agent information"));
+  if (!node) {
+    LOG_ERROR(caller.log(), "Agent is not attested");
+    return denied(PermissionDeniedDetails::AGENT_NOT_ATTESTED,
+                  fmt::format("agent \"{}\" is not attested", id.text()));
+  }
+  TRY(check_node(caller, svid, *node));
+  if (options_.node_staleness_max > Duration(0)) {
+    auto nodes = nodes_.lock();
+    if (nodes->size() >= kCachedNodesMax) {
+      nodes->clear();
+    }
+    node->serial = svid.serial;
+    nodes->insert_or_assign(id.text(), CachedNode{std::move(*node), deps_.clock.steady()});
+  }
+  return {};
+}
+
+Result<void> Authorizer::check_node(Caller& caller, const Svid& svid, const AttestedNode& node) {
+  const std::string& id = node.spiffe_id.text();
+  if (node.banned()) {
+    LOG_ERROR(caller.log(), "Agent is banned");
+    return denied(PermissionDeniedDetails::AGENT_BANNED, fmt::format("agent \"{}\" is banned", id));
+  }
+  if (node.serial == svid.serial) {
+    return {};
+  }
+  if (node.new_serial == svid.serial) {
+    // The first use of a renewed SVID makes it the current one; the old one is done.
+    AttestedNode update = node;
+    update.serial = node.new_serial;
+    update.not_after = node.new_not_after;
+    update.new_serial.clear();
+    update.new_not_after = 0;
+    AttestedNodeMask mask;
+    mask.attestation_type = false;
+    mask.agent_version = false;
+    Result<AttestedNode> updated = deps_.datastore.update_node(update, mask);
+    if (!updated.ok()) {
+      LOG_WARN(caller.log(), "Unable to activate the new agent SVID",
+               {"svid_serial_num", svid.serial}, {"serial_num", node.serial},
+               {"error", updated.error()});
+      return internal(
+          fmt::format("unable to activate the new agent SVID: {}", updated.error().message));
+    }
+    return {};
+  }
+  LOG_ERROR(caller.log(), "Agent SVID is not active", {"svid_serial_num", svid.serial},
+            {"serial_num", node.serial});
+  return denied(PermissionDeniedDetails::AGENT_NOT_ACTIVE,
+                fmt::format("agent \"{}\" expected to have serial number \"{}\"; has \"{}\"", id,
+                            node.serial, svid.serial));
+}
+
+}  // namespace steeple::server

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The commands of spire-server (surface 3.2), one table.
+
+#pragma once
+
+#include <vector>
+
+#include "lib/cli/app.h"
+
+namespace steeple::server {
+
+// The version that the command line and the agents are told: the release of SPIRE that we match.
+inline constexpr const char* kVersion = "1.15.3";
+
+std::vector<cli::Command> commands();
+
+// Parts of the table, one file each.
+cli::Command run_command();
+cli::Command validate_command();
+
+}  // namespace steeple::server
