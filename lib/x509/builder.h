@@ -87,9 +87,12 @@ class Issuer {
   Bytes authority_key_id_;      // the extension; empty when the CA has no SKI
 };
 
-// What SPIRE checks on every X509-SVID before it leaves (also after credential composers): exactly
-// one URI SAN equal to `id`, not a CA, the key usages, both extended usages, the key, the validity.
+// What SPIRE checks on every certificate before it leaves or is used; texts are its own
+// ("invalid X509-SVID: missing URI SAN"). The key must be the one that was asked for.
 Result<void> validate_issued_svid(const Certificate& svid, const spiffe::SpiffeId& id,
                                   const crypto::PublicKey& public_key, WallTime now);
+// Also for what an upstream authority gave us.
+Result<void> validate_issued_ca(const Certificate& ca, const spiffe::TrustDomain& domain,
+                                const crypto::PublicKey& public_key, WallTime now);
 
 }  // namespace steeple::x509

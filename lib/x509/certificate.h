@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A certificate, parsed once by our own strict reader (RFC 5280 profile, DER only) into an immutable
-// value that keeps its bytes. No OpenSSL object behind it: its parser costs 240 us a certificate in
-// 3.0. Shared as CertificatePtr; any thread.
+// A certificate, parsed once by our own strict reader (RFC 5280 profile, DER only) into an
+// immutable value that keeps its bytes. No OpenSSL object behind it: its parser costs 240 us a
+// certificate in 3.0. Shared as CertificatePtr; any thread.
 
 #pragma once
 
@@ -30,7 +30,6 @@ inline constexpr std::uint16_t kCertSign = 1U << 5;
 inline constexpr std::uint16_t kCrlSign = 1U << 6;
 }  // namespace key_usage
 
-// A dNSName, URI or IP constraint set is kept raw; see name_constraints.h.
 struct Extension {
   Bytes oid;  // encoded arcs
   bool critical = false;
@@ -74,14 +73,16 @@ class Certificate {
   bool extended_key_usage_client_auth() const;
   const std::vector<std::string>& uri_sans() const { return uri_sans_; }
   const std::vector<std::string>& dns_sans() const { return dns_sans_; }
-  const std::vector<Bytes>& ip_sans() const { return ip_sans_; }  // 4 or 16 bytes each
+  const std::vector<Bytes>& ip_sans() const { return ip_sans_; }   // 4 or 16 bytes each
   ByteView name_constraints() const { return name_constraints_; }  // raw value, empty when absent
   // Critical extensions this parser does not know: such a certificate is never accepted.
   bool has_unhandled_critical_extension() const { return unhandled_critical_; }
   const std::vector<Extension>& extensions() const { return extensions_; }
 
   bool self_issued() const { return issuer_ == subject_; }
-  crypto::SignatureAlgorithm signature_algorithm() const { return algorithm_; }
+  // Nothing for algorithms we do not verify (SHA-1, Ed25519): a root may have one, its own
+  // signature is never looked at.
+  std::optional<crypto::SignatureAlgorithm> signature_algorithm() const { return algorithm_; }
   // Is this certificate signed by `key`? kUnauthenticated when not.
   Result<void> check_signature(const crypto::PublicKey& key) const;
   // Go's CheckSignatureFrom without the key usage rules: `this` is signed by itself.
@@ -97,7 +98,7 @@ class Certificate {
   ByteView tbs_, signature_, serial_, issuer_, subject_;
   WallTime not_before_{}, not_after_{};
   std::optional<crypto::PublicKey> public_key_;
-  crypto::SignatureAlgorithm algorithm_{};
+  std::optional<crypto::SignatureAlgorithm> algorithm_;
   ByteView subject_key_id_, authority_key_id_, name_constraints_;
   std::optional<std::uint16_t> key_usage_;
   std::vector<ByteView> extended_key_usage_;
