@@ -16,51 +16,51 @@ namespace steeple {
 // log_file, log_level, log_format, log_source_location: keys of server{} and agent{}, so their
 // schemas `include` this one.
 struct LogConfig {
-  std::string file;  // empty: standard output
+  std::string file = {};  // empty: standard output
   std::string level = "INFO";
-  std::string format;  // "text", "json"; empty: text with whole seconds
+  std::string format = {};  // "text", "json"; empty: text with whole seconds
   bool source_location = false;
 };
 const hcl::Schema<LogConfig>& log_schema();
 
 struct MetricsTlsConfig {
-  std::string cert_file;
-  std::string key_file;
-  std::string client_ca_file;
+  std::string cert_file = {};
+  std::string key_file = {};
+  std::string client_ca_file = {};
   bool use_spire_svid = false;
-  std::vector<std::string> authorized_spiffe_ids;
+  std::vector<std::string> authorized_spiffe_ids = {};
 };
 
 struct PrometheusConfig {
   std::string host = "localhost";
   int port = 0;
-  std::optional<MetricsTlsConfig> tls;
+  std::optional<MetricsTlsConfig> tls = {};
 };
 
 struct StatsdConfig {
-  std::string address;
+  std::string address = {};
 };
 
 struct M3Config {
-  std::string address;
-  std::string env;
+  std::string address = {};
+  std::string env = {};
 };
 
 struct InMemConfig {};
 
 struct TelemetryConfig {
-  std::optional<PrometheusConfig> prometheus;
-  std::vector<StatsdConfig> dog_statsd;
-  std::vector<StatsdConfig> statsd;
-  std::vector<M3Config> m3;
-  std::optional<InMemConfig> in_mem;
-  std::string metric_prefix;  // empty: spire_server or spire_agent
+  std::optional<PrometheusConfig> prometheus = {};
+  std::vector<StatsdConfig> dog_statsd = {};
+  std::vector<StatsdConfig> statsd = {};
+  std::vector<M3Config> m3 = {};
+  std::optional<InMemConfig> in_mem = {};
+  std::string metric_prefix = {};  // empty: spire_server or spire_agent
   bool enable_trust_domain_label = false;
   bool enable_hostname_label = true;
-  std::vector<std::string> allowed_prefixes;
-  std::vector<std::string> blocked_prefixes;
-  std::optional<std::vector<std::string>> allowed_labels;  // set but empty: no label passes
-  std::vector<std::string> blocked_labels;
+  std::vector<std::string> allowed_prefixes = {};
+  std::vector<std::string> blocked_prefixes = {};
+  std::optional<std::vector<std::string>> allowed_labels = {};  // set but empty: no label passes
+  std::vector<std::string> blocked_labels = {};
 
   bool any_sink() const {
     return prometheus || !dog_statsd.empty() || !statsd.empty() || !m3.empty() || in_mem;
