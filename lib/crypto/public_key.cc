@@ -239,4 +239,24 @@ Result<void> PublicKey::verify(SignatureAlgorithm algorithm, ByteView message,
   return {};
 }
 
+Result<void> PublicKey::verify_pss_any_salt(ByteView message, ByteView signature) const {
+  if (kind_ != KeyKind::kRsa) {
+    return Error{Code::kUnauthenticated, "signature algorithm does not fit the key"};
+  }
+  constexpr auto kAlgorithm = SignatureAlgorithm::kRsaPssSha256;
+  Bytes hashed = digest(hash_of(kAlgorithm), message);
+  EvpKeyContext context(EVP_PKEY_CTX_new_from_pkey(nullptr, native_->key.get(), nullptr));
+  bool good = context && EVP_PKEY_verify_init(context.get()) == 1 &&
+              set_rsa_padding(context.get(), kAlgorithm) &&
+              EVP_PKEY_CTX_set_rsa_pss_saltlen(context.get(), RSA_PSS_SALTLEN_AUTO) == 1 &&
+              EVP_PKEY_CTX_set_signature_md(context.get(), fetched_md(hash_of(kAlgorithm))) == 1 &&
+              EVP_PKEY_verify(context.get(), u8(signature), signature.size(), u8(hashed),
+                              hashed.size()) == 1;
+  if (!good) {
+    ERR_clear_error();
+    return bad_signature();
+  }
+  return {};
+}
+
 }  // namespace steeple::crypto

@@ -48,6 +48,9 @@ class PublicKey {
   // Fails with kUnauthenticated when the signature is not this key's, or when the algorithm does
   // not fit the key.
   Result<void> verify(SignatureAlgorithm algorithm, ByteView message, ByteView signature) const;
+  // RSA-PSS with SHA-256 and a salt of any length: Go signs with the longest one that fits
+  // (x509pop).
+  Result<void> verify_pss_any_salt(ByteView message, ByteView signature) const;
 
   friend bool operator==(const PublicKey& a, const PublicKey& b) { return *a.spki_ == *b.spki_; }
 

@@ -37,7 +37,7 @@ namespace steeple::server {
 // What the LocalAuthority API tells of one authority.
 struct AuthorityState {
   std::string authority_id;
-  std::string upstream_authority_id;
+  std::string upstream_authority_id = {};
   WallTime expires_at{};
 };
 
@@ -108,8 +108,15 @@ class AuthorityKeeper {
   struct Work;  // what one operation at a time may touch
 
   AuthorityKeeper(Options options, Deps deps);
-  void publish_states(Work& work);
+  Result<void> restore(Work& work);
+  Result<void> rotate(Work& work);
+  void follow_upstream(Work& work);
+  Result<void> move_off_tainted(Work& work);
   void prune(Work& work);
+  void publish_states(Work& work);
+  Result<std::vector<jose::JwtAuthority>> publish_jwt_key(Work& work,
+                                                          const jose::JwtAuthority& key);
+  Result<void> tell_tainted(const std::string& subject_key_id);
 
   Options options_;
   Deps deps_;

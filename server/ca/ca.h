@@ -86,14 +86,22 @@ class Ca {
   std::shared_ptr<const X509SigningAuthority> x509_authority() const { return x509_.get(); }
   std::shared_ptr<const JwtSigningAuthority> jwt_authority() const { return jwt_.get(); }
 
-  // Roots that must not be trusted any more; each publish names the newly tainted ones.
-  void publish_tainted(x509::Authorities roots) { tainted_.publish(std::move(roots)); }
+  // Roots that must not be trusted any more. The Watch holds all that were named since the start
+  // (the newest kTaintedMax), so that a slow reader misses none.
+  static constexpr std::size_t kTaintedMax = 64;
+  void publish_tainted(const x509::Authorities& roots);
   const Watch<x509::Authorities>& tainted() const { return tainted_; }
 
  private:
-  Result<SignedX509> issue_svid(const spiffe::SpiffeId& id, const crypto::PublicKey& public_key,
-                                const Bytes& subject, const std::vector<std::string>& dns_names,
-                                Duration ttl) const;
+  struct SvidRequest {
+    std::string_view what;  // "workload": for the error
+    const spiffe::SpiffeId& id;
+    const crypto::PublicKey& public_key;
+    const Bytes& subject;
+    const std::vector<std::string>& dns_names;
+    Duration ttl;
+  };
+  Result<SignedX509> issue_svid(const SvidRequest& request) const;
 
   CredentialOptions options_;
   Deps deps_;

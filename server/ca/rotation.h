@@ -12,18 +12,24 @@
 
 #pragma once
 
-#include <optional>
+#include <chrono>
 #include <string>
 #include <string_view>
 
 #include "lib/base/clock.h"
 #include "lib/base/result.h"
+#include "lib/jose/bundle.h"
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
 #include "server/ca/authority.h"
 #include "server/ca/journal.h"
 
 namespace steeple::server {
+
+inline constexpr int kPreparationDivisor = 2;
+inline constexpr auto kPreparationCap = std::chrono::hours(30 * 24);
+inline constexpr int kActivationDivisor = 6;
+inline constexpr auto kActivationCap = std::chrono::hours(7 * 24);
 
 WallTime preparation_time(WallTime issued_at, WallTime not_after);
 WallTime activation_time(WallTime issued_at, WallTime not_after);
@@ -34,7 +40,8 @@ class AuthorityKind {
   struct Names {
     JournalKind kind;
     std::string_view noun;             // "X509 CA": in "X509 CA prepared"
-    std::string_view unusable;         // "X509CA slot unusable"
+    std::string_view slot_noun;        // "X509CA": in "X509CA slot unusable"
+    bool upstream_field;               // log lines name the upstream authority
     std::string_view prepare_metric;   // "ca.manager.x509_ca.prepare"
     std::string_view activate_metric;  // "ca.manager.x509_ca.activate"
   };
@@ -44,7 +51,8 @@ class AuthorityKind {
   // returns OK, everybody may learn to trust it, and nothing was signed with it yet.
   virtual Result<Slot> make(const std::string& slot_id) = 0;
   // A slot from the journal; kNotFound with the reason ("slot expired") when it cannot be used.
-  virtual Result<Slot> load(const JournalEntry& entry) = 0;
+  // `bundle` is the stored one, null when there is none.
+  virtual Result<Slot> load(const JournalEntry& entry, const jose::Bundle* bundle) = 0;
   virtual JournalEntry to_entry(const Slot& slot) const = 0;
   // From now on it signs.
   virtual void activate(const Slot& slot) = 0;
@@ -65,7 +73,7 @@ class Rotation {
   Rotation& operator=(const Rotation&) = delete;
 
   // Takes over what the journal knows, and signs with it again if it is still valid.
-  Result<void> restore();
+  Result<void> restore(const jose::Bundle* bundle);
   // Prepares and activates what is due.
   Result<void> tick();
   // Now, whatever the time: an operator, or a tainted upstream. Replaces an authority that was
@@ -78,9 +86,8 @@ class Rotation {
   const Slot& next() const { return next_; }
 
  private:
+  Result<std::optional<Slot>> load(const JournalEntry& entry, const jose::Bundle* bundle);
   bool usable(const Slot& slot) const;
-  bool prepare_due() const;
-  bool activate_due() const;
   Result<void> prepare_into(Slot& slot);
   void activate_current(const std::string& old_id);
 

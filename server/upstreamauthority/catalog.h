@@ -19,7 +19,4 @@ Result<std::unique_ptr<UpstreamAuthority>> make_upstream_authority(
     const hcl::PluginConfig& plugin, const spiffe::TrustDomain& trust_domain,
     const DiskUpstreamDeps& deps);
 
-// Plugin types of the server that have no implementation at all: the error names type and plugin.
-Result<void> refuse_unbuilt_plugin(const hcl::PluginConfig& plugin);
-
 }  // namespace steeple::server
