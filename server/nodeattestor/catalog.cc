@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -79,6 +81,15 @@ Result<Config> decode(const hcl::Schema<Config>& schema, const hcl::Value& data,
   return config;
 }
 
+// Templates are not built, but the default may be written out.
+bool default_template(const X509PopConfig& config) {
+  std::string text;
+  std::ranges::copy_if(config.agent_path_template, std::back_inserter(text),
+                       [](char c) { return c != ' '; });
+  return text.empty() || text == (config.mode == "spiffe" ? "/{{.PluginName}}/{{.SVIDPathTrimmed}}"
+                                                          : "/{{.PluginName}}/{{.Fingerprint}}");
+}
+
 // All mistakes that need no file.
 Result<X509PopOptions> x509pop_options(const X509PopConfig& config) {
   std::vector<std::string> problems;
@@ -97,7 +108,7 @@ Result<X509PopOptions> x509pop_options(const X509PopConfig& config) {
   } else if (!spiffe && !one && !many) {
     problems.emplace_back("one of ca_bundle_path or ca_bundle_paths must be configured");
   }
-  if (!config.agent_path_template.empty()) {
+  if (!default_template(config)) {
     problems.emplace_back("agent_path_template is not built: only the default agent path is");
   }
   if (config.max_intermediates.value_or(1) <= 0) {

@@ -97,4 +97,13 @@ Result<std::unique_ptr<UpstreamAuthority>> make_upstream_authority(
       .during(fmt::format("UpstreamAuthority \"{}\"", plugin.name));
 }
 
+Result<void> refuse_unbuilt_plugin(const hcl::PluginConfig& plugin) {
+  for (std::string_view type : {"Notifier", "CredentialComposer", "BundlePublisher"}) {
+    if (plugin.type == type) {
+      return unbuilt_plugin(plugin);
+    }
+  }
+  return {};
+}
+
 }  // namespace steeple::server
