@@ -116,7 +116,8 @@ Result<Duration> parse_go_duration(std::string_view text) {
       }
     }
     if (found == nullptr) {
-      return invalid_argument(fmt::format("time: unknown unit in duration \"{}\"", text));
+      return invalid_argument(fmt::format("time: unknown unit \"{}\" in duration \"{}\"",
+                                          rest.substr(0, rest.find_first_of("0123456789.")), text));
     }
     rest.remove_prefix(found->name.size());
     total += std::strtod(number.c_str(), nullptr) * found->nanos;

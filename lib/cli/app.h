@@ -37,10 +37,13 @@ struct Command {
 // What the flag set of a command is called, and so its usage text; the command's name by default.
 struct CommandOptions {
   std::string flag_set_name = {};
+  // `run` and `validate` of the reference print a flag error a second time, below the usage.
+  bool repeat_flag_error = false;
 };
 
-// A command on a plain struct of flags. `bind` ties the flags to it; `run` does the work: an error
-// is printed as "Error: <message>" and exits 1. A message that is empty was printed already.
+// A command on a plain struct of flags. `bind` ties the flags to it (a member `rest`, a list of
+// strings, gets what follows the flags); `run` does the work: an error is printed as "Error:
+// <message>" and exits 1. A message that is empty was printed already.
 template <class Flags>
 Command command(std::string name, std::string synopsis, void (*bind)(FlagSet&, Flags&),
                 Result<void> (*run)(const Flags&, Environment&), CommandOptions options = {});
@@ -76,7 +79,8 @@ class App {
 
 namespace detail {
 // Parses, printing Go's texts to stderr; false: exit 1.
-bool parse_flags(FlagSet& flags, std::span<const std::string> arguments, Environment& environment);
+bool parse_flags(FlagSet& flags, std::span<const std::string> arguments, Environment& environment,
+                 bool repeat_error);
 int finish(const Result<void>& result, Environment& environment);
 
 template <class Flags, class Run>
@@ -88,12 +92,17 @@ Command make_command(std::string name, std::string synopsis, void (*bind)(FlagSe
   Command out;
   out.name = std::move(name);
   out.synopsis = std::move(synopsis);
-  out.run = [bind, run, set = options.flag_set_name](std::span<const std::string> arguments,
-                                                     Environment& environment) {
+  out.run = [bind, run, options](std::span<const std::string> arguments, Environment& environment) {
     Flags values{};
-    FlagSet flags(set);
+    FlagSet flags(options.flag_set_name);
     bind(flags, values);
-    return parse_flags(flags, arguments, environment) ? run(values, environment) : 1;
+    if (!parse_flags(flags, arguments, environment, options.repeat_flag_error)) {
+      return 1;
+    }
+    if constexpr (requires { values.rest = flags.rest(); }) {
+      values.rest = flags.rest();
+    }
+    return run(values, environment);
   };
   out.usage = [bind, set = options.flag_set_name] {
     Flags values{};

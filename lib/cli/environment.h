@@ -39,6 +39,7 @@ struct SocketNames {
   std::string default_path;
   std::string socket_variable;    // "SPIRE_SERVER_PRIVATE_SOCKET"
   std::string template_variable;  // "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE"
+  std::string missing_template;   // what to say when -instance is given without it
 };
 SocketNames server_socket();       // the server's private socket
 SocketNames agent_socket();        // the agent's Workload API

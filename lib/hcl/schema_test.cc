@@ -220,7 +220,7 @@ TEST(HclSchema, every_mistake_is_told_with_place_and_path) {
           "server.conf:1:1: trust_domain: must be configured",
           "server.conf:1:13: bind_port: \"70000\" is above the maximum of 65535",
           "server.conf:2:21: audit_log_enabled: \"maybe\" is not a valid bool",
-          "server.conf:3:10: ca_ttl: time: unknown unit in duration \"1x\"",
+          "server.conf:3:10: ca_ttl: time: unknown unit \"x\" in duration \"1x\"",
           "server.conf:4:9: share: \"much\" is not a valid number",
           "server.conf:12:7: big: \"12345678901234567890\" is not a valid number",
           "server.conf:5:8: size: \"-1\" is not a valid number",
