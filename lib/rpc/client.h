@@ -27,7 +27,7 @@ namespace steeple::rpc {
 class ChannelCore;
 
 struct CallOptions {
-  Metadata metadata;
+  Metadata metadata = {};
   Duration timeout = Duration::max();  // sent as grpc-timeout
   std::size_t message_bytes_max = limits::kMessageBytesMax;
 };
@@ -52,7 +52,7 @@ struct ChannelOptions {
   Duration backoff_max = std::chrono::seconds(30);
   Duration keepalive_interval = Duration::max();
   Duration keepalive_timeout = std::chrono::seconds(20);
-  std::string user_agent;
+  std::string user_agent = {};
 };
 
 class Channel {

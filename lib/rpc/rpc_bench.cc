@@ -10,6 +10,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <set>
 
 #include "lib/io/asio_loop.h"
 #include "lib/io/directory.h"
@@ -47,10 +49,14 @@ void serve(const std::string& path) {
   loop.run();
 }
 
+// Of all threads.
 double cpu_us(pid_t pid) {
-  Bytes stat = io::read_file(fmt::format("/proc/{}/schedstat", pid), kProcFileBytesMax).take();
-  double total = std::atof(stat.c_str()) / 1000;
-  return total;
+  double total = 0;
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+    total += std::atof(
+        io::read_file(task.path().string() + "/schedstat", kProcFileBytesMax).take().c_str());
+  }
+  return total / 1000;
 }
 
 double rss_kib(pid_t pid) {

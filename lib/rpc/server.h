@@ -74,9 +74,9 @@ struct ServerOptions {
 
 struct ServerHooks {
   // Empty: every call is allowed.
-  std::function<Result<void>(CallContext&)> authorize;
+  std::function<Result<void>(CallContext&)> authorize = {};
   // After each call, on the loop: for metrics and the audit log.
-  std::function<void(const CallContext&, Code, Duration took)> observe;
+  std::function<void(const CallContext&, Code, Duration took)> observe = {};
 };
 
 class Server {
