@@ -155,6 +155,8 @@ class Datastore {
                                                             std::int32_t limit) = 0;
   virtual Result<std::vector<AttestedNodeEvent>> list_node_events(std::uint64_t after,
                                                                   std::int32_t limit) = 0;
+  // The highest ids so far; 0 when there was none yet.
+  virtual Result<EventPosition> event_position() = 0;
   // Deletes events older than that (Unix seconds).
   virtual Result<void> prune_events(std::int64_t created_before) = 0;
 

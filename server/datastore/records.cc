@@ -326,6 +326,18 @@ Result<std::vector<AttestedNodeEvent>> SqlStore::list_node_events(std::uint64_t 
   return events;
 }
 
+Result<EventPosition> SqlStore::event_position() {
+  auto tx = TRY(read());
+  // The counter, not the highest row: old rows are pruned, and their ids are never used again.
+  auto rows =
+      TRY(tx.query("SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = ?), 0),"
+                   " COALESCE((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)",
+                   "registered_entries_events", "attested_node_entries_events"));
+  TRY(rows.next());
+  return EventPosition{static_cast<std::uint64_t>(rows.integer(0)),
+                       static_cast<std::uint64_t>(rows.integer(1))};
+}
+
 Result<void> SqlStore::prune_events(std::int64_t created_before) {
   auto tx = TRY(write());
   TRY(tx.run("DELETE FROM registered_entries_events WHERE unixepoch(created_at) < ?",

@@ -106,6 +106,7 @@ class SqlStore final : public Datastore {
                                                     std::int32_t limit) override;
   Result<std::vector<AttestedNodeEvent>> list_node_events(std::uint64_t after,
                                                           std::int32_t limit) override;
+  Result<EventPosition> event_position() override;
   Result<void> prune_events(std::int64_t created_before) override;
 
   std::unique_ptr<Subscription> subscribe(ChangeListener listener) override;

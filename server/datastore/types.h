@@ -73,9 +73,9 @@ struct EntryMask {
 struct AttestedNode {
   spiffe::SpiffeId spiffe_id;
   std::string attestation_type = {};
-  std::string serial = {};              // empty = banned
+  std::string serial = {};         // empty = banned
   std::int64_t not_after = 0;      // of the SVID with `serial`
-  std::string new_serial = {};          // renewed, not used yet; empty = none
+  std::string new_serial = {};     // renewed, not used yet; empty = none
   std::int64_t new_not_after = 0;  // 0 = none
   bool can_reattest = false;
   std::string agent_version = {};
@@ -184,9 +184,9 @@ struct AttestedNodeFilter {
   std::optional<bool> banned = {};
   std::optional<bool> can_reattest = {};
   std::optional<SelectorFilter> selectors = {};
-  std::optional<std::int64_t> expires_before;  // Unix seconds
-  std::optional<std::int64_t> valid_at;        // Unix seconds
-  std::vector<spiffe::SpiffeId> spiffe_ids = {};    // empty = any
+  std::optional<std::int64_t> expires_before;     // Unix seconds
+  std::optional<std::int64_t> valid_at;           // Unix seconds
+  std::vector<spiffe::SpiffeId> spiffe_ids = {};  // empty = any
   bool fetch_selectors = false;
 };
 
@@ -205,6 +205,11 @@ struct EntryEvent {
 struct AttestedNodeEvent {
   std::uint64_t id = 0;
   std::string spiffe_id = {};
+};
+
+struct EventPosition {
+  std::uint64_t entry_event = 0;
+  std::uint64_t node_event = 0;
 };
 
 }  // namespace steeple::server

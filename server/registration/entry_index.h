@@ -51,7 +51,8 @@ class EntryIndex {
 
   // Reads everything anew. At start, and whenever the event tables cannot be followed.
   Result<void> load();
-  // Re-reads what `batch` names. The datastore's changes arrive here by themselves.
+  // Re-reads what `batch` names. The datastore's changes arrive here by themselves. What cannot be
+  // read is kept and read with the next batch, or by follow_events.
   Result<void> apply(const ChangeBatch& batch);
   // Applies the event rows that other servers wrote since the last call (or since load).
   Result<void> follow_events();
@@ -67,8 +68,8 @@ class EntryIndex {
   std::uint64_t revision() const;
 
   // Tells `changed(revision)` after each change that concerns this agent: its entries, its node
-  // record, or any bundle. Runs on the changing thread, without locks: hand the news on, e.g. with
-  // Loop::post. No call is under way once the subscription is dead, unless it died inside one.
+  // record, or any bundle. Runs on the changing thread: hand the news on, e.g. with Loop::post.
+  // Once the subscription is dead no call is under way; it must not die inside its own call.
   class [[nodiscard]] Subscription {
    public:
     virtual ~Subscription() = default;
@@ -76,8 +77,8 @@ class EntryIndex {
   using Changed = std::function<void(std::uint64_t revision)>;
   std::unique_ptr<Subscription> subscribe(std::string_view agent_id, Changed changed);
 
-  // The agents that a change of this entry concerns (for diagnosis and tests): attested agents
-  // above it by parent or alias, and its parent itself.
+  // The known agents (attested or subscribed to) that a change of this entry concerns: those above
+  // it by parent or alias. For diagnosis and tests.
   std::vector<std::string> agents_concerned(const Entry& entry) const;
 
   // Approximate bytes held for entries, for the status page and the benchmark.

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "lib/base/result.h"
+#include "server/datastore/entry_rules.h"
 #include "server/datastore/types.h"
 #include "spire/api/types/entry.pb.h"
 #include "spire/api/types/selector.pb.h"
@@ -36,12 +37,13 @@ void entry_to_proto(const Entry& entry, const spire::api::types::EntryMask* mask
 // Shared with the agent and bundle services.
 Result<std::vector<Selector>> selectors_from_proto(
     const google::protobuf::RepeatedPtrField<spire::api::types::Selector>& proto);
+// Null pointers are refused as missing.
 Result<spiffe::SpiffeId> member_id_from_proto(const spiffe::TrustDomain& domain,
                                               const spire::api::types::SPIFFEID* proto);
 
-// An entry that lives in the datastore: the rules that hold however it was made.
-Result<void> validate_entry(const Entry& entry);
-// DNS name of a certificate: labels, IDNA, a wildcard only as the whole first label.
+// A DNS name for a certificate: at most 253 bytes of ASCII, labels of 1 to 63 letters, digits, '-'
+// and '_', no '-' at their ends, "xn--" only before valid punycode; a wildcard only as the whole
+// first label. (SPIRE lets any ASCII character pass, NUL and space included.)
 Result<void> validate_dns_name(std::string_view name);
 
 }  // namespace steeple::server

@@ -6,12 +6,11 @@
 
 #pragma once
 
-#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "lib/base/bytes.h"
 #include "server/datastore/types.h"
@@ -31,8 +30,12 @@ class IndexedEntry {
   std::string_view id() const { return std::string_view(wire_).substr(id_at_, id_bytes_); }
   std::int64_t revision_number() const { return revision_number_; }
   std::int64_t created_at() const { return created_at_; }
-  std::int64_t expires_at() const;  // 0 = never
-  bool downstream() const;
+
+  // Paths of the IDs ("/ns/default/sa/web"); the trust domain is the server's own.
+  std::string_view spiffe_path() const;
+  std::string_view parent_path() const;
+  void each_selector(
+      const std::function<void(std::string_view type, std::string_view value)>& visit) const;
 
   // The whole entry as values; costs allocations.
   Entry to_entry() const;
@@ -42,12 +45,14 @@ class IndexedEntry {
   // Appends the serialised message with only `fields` (and the id).
   void append_wire(EntryFields fields, Bytes& out) const;
 
+  std::size_t memory_bytes() const { return sizeof(*this) + wire_.capacity(); }
+
  private:
   std::string wire_;
   std::int64_t revision_number_;
   std::int64_t created_at_;
-  std::uint16_t id_at_;
-  std::uint16_t id_bytes_;
+  std::uint16_t id_at_ = 0;
+  std::uint16_t id_bytes_ = 0;
 };
 
 using IndexedEntryPtr = std::shared_ptr<const IndexedEntry>;
