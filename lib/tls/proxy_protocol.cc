@@ -116,6 +116,9 @@ Result<std::size_t> line_missing(ByteView so_far) {
     if (so_far[end - 1] != '\r' || end + 1 != so_far.size()) {
       return malformed("the line does not end with CR LF");
     }
+    if (so_far.size() > kProxyLineBytesMax) {
+      return malformed("the line is too long");
+    }
     return 0;
   }
   std::size_t least = so_far.ends_with('\r') ? 1 : 2;
