@@ -221,13 +221,14 @@ func TestAWatcherIsToldOfEachChangeOfItsEntries(t *testing.T) {
 func TestAShortLivedSvidIsRotatedInTime(t *testing.T) {
 	s, a := pair(t)
 	e := entry(a, "e1", "/short")
-	e.X509SvidTtl = 10
+	// Half of its life, which begins 10 s in the past, passes after 5 s.
+	e.X509SvidTtl = 20
 	s.Create(t, e)
 	a.WaitFetch(t, "/short")
 	w := a.WatchX509(t)
 	w.WaitIDs(t, "/short")
 	seen := map[string]bool{}
-	Eventually(t, 60*time.Second, "four certificates in turn", func() error {
+	Eventually(t, 90*time.Second, "four certificates in turn", func() error {
 		last, _, _ := w.Last()
 		leaf := last.SVIDs[0].Certificates[0]
 		if now := time.Now(); now.After(leaf.NotAfter) {
