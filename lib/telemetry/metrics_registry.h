@@ -12,6 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/result.h"
 #include "lib/io/loop.h"
+#include "lib/io/workers.h"
 #include "lib/telemetry/config.h"
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
@@ -26,6 +27,7 @@ class MetricsRegistry : public Metrics {
   struct Deps {
     io::Loop& loop;  // flushes StatsD; its clock times the intervals
     Logger log;
+    io::Workers* workers = nullptr;  // to resolve a StatsD address again that failed at first
   };
   struct Options {
     TelemetryConfig config;
