@@ -27,7 +27,7 @@ BANNED = [
     (r"\bstd::j?thread\b", "Workers or a Loop", ("lib/io/",)),
     (r"\b(system_clock|steady_clock)::now\b", "the injected Clock", ("lib/base/clock.cc",)),
     (r"#include <openssl/", "lib/crypto, lib/x509, lib/jose or lib/tls",
-     ("lib/crypto/", "lib/x509/", "lib/jose/", "lib/tls/")),
+     ("lib/crypto/", "lib/x509/", "lib/jose/", "lib/tls/", "spiffe/tls/", "spiffe/examples/")),
     (r"\[=\]", "a capture list that names what it takes", ()),
     (r"(?<![\w.>])(new|delete)\s+[A-Za-z_:]", "make_unique", ()),
     (r"\bstd::(cout|cerr)\b", "Logger, or the injected streams of lib/cli",

@@ -275,6 +275,22 @@ Result<ContextPtr> client_context(const ClientPolicy& policy, const Identity* id
   return ContextPtr(std::move(context));
 }
 
+namespace detail {
+Result<std::shared_ptr<Context>> common_context(const SSL_METHOD* method,
+                                                const std::vector<std::string>& alpn) {
+  return tls::common_context(method, alpn);
+}
+Result<std::vector<Bytes>> presented_chain(X509_STORE_CTX* store) {
+  return tls::presented_chain(store);
+}
+int x509_error_of(const Error& refusal) { return tls::x509_error_of(refusal); }
+Result<SslPtr<X509>> read_certificate(const Bytes& der) { return tls::read_certificate(der); }
+void select_alpn_from(SSL_CTX* native, const Context* context) {
+  // OpenSSL wants a mutable argument and does not write to it.
+  SSL_CTX_set_alpn_select_cb(native, select_alpn, const_cast<Context*>(context));
+}
+}  // namespace detail
+
 Result<ContextPtr> ContextCache::server(const std::shared_ptr<const ServerPolicy>& policy,
                                         const std::shared_ptr<const Identity>& identity) {
   if (auto context = find(policy.get(), identity.get())) {

@@ -47,6 +47,16 @@ struct PeerCheck {
 };
 void attach(SSL* ssl, PeerCheck* check);
 
+// For following_context.cc, which shares the settings and the rules but not the callbacks' owner.
+namespace detail {
+Result<std::shared_ptr<Context>> common_context(const SSL_METHOD* method,
+                                                const std::vector<std::string>& alpn);
+Result<std::vector<Bytes>> presented_chain(X509_STORE_CTX* store);
+int x509_error_of(const Error& refusal);
+Result<SslPtr<X509>> read_certificate(const Bytes& der);
+void select_alpn_from(SSL_CTX* native, const Context* context);
+}  // namespace detail
+
 // Takes what OpenSSL queued for this thread. "remote error: tls: expired certificate" for an alert
 // of the peer (the words are Go's, users know them), "tls: ..." for the rest.
 std::string take_ssl_error();
