@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -44,20 +45,17 @@ std::string encode_agent_data(const AgentData& data);
 class AgentStore {
  public:
   // A missing file is an empty store; a damaged one is an error and is left alone.
-  static Result<std::unique_ptr<AgentStore>> open(std::shared_ptr<io::Directory> directory);
-
-  AgentData data() const;
-  // Written durably before they answer; nothing is written when nothing changes.
-  Result<void> store_svid(std::vector<Bytes> chain, bool reattestable);
-  Result<void> delete_svid();
-  Result<void> store_bundle(std::vector<Bytes> authorities);
-
- private:
+  static Result<std::shared_ptr<AgentStore>> open(std::shared_ptr<io::Directory> directory);
   AgentStore(std::shared_ptr<io::Directory> directory, AgentData data)
       : directory_(std::move(directory)), data_(std::move(data)) {}
-  Result<void> store(AgentData changed);
 
+  AgentData data() const;
+  // Changes what is stored, durably before it answers; writes nothing when nothing changed.
+  Result<void> update(const std::function<void(AgentData&)>& change);
+
+ private:
   std::shared_ptr<io::Directory> directory_;
+  // Held while writing, so that the file is always the newest state.
   mutable Guarded<AgentData> data_;
 };
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "lib/base/bytes.h"
+#include "lib/base/random.h"
 #include "lib/base/result.h"
 #include "lib/base/secret_bytes.h"
 #include "lib/hcl/value.h"
@@ -36,7 +37,8 @@ class NodeAttestor {
 std::unique_ptr<NodeAttestor> join_token_attestor(SecretBytes token);
 
 // plugin_data: private_key_path, certificate_path, intermediates_path. The files are read anew for
-// each attestation; `make` reads them once so that mistakes show at start-up.
-Result<std::unique_ptr<NodeAttestor>> x509pop_attestor(const hcl::Value& plugin_data);
+// each attestation, and once here so that mistakes show at start-up. `random` must outlive it.
+Result<std::unique_ptr<NodeAttestor>> x509pop_attestor(const hcl::Value& plugin_data,
+                                                       Random& random);
 
 }  // namespace steeple::agent

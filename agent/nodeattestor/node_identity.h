@@ -68,9 +68,9 @@ class NodeIdentity {
     io::Network& network;
     tls::Handshake& handshake;
     Random& random;
-    keymanager::KeyManager& keys;
-    AgentStore& store;
-    NodeAttestor& attestor;
+    std::shared_ptr<keymanager::KeyManager> keys;
+    std::shared_ptr<AgentStore> store;
+    std::shared_ptr<NodeAttestor> attestor;
     Logger log;
     Metrics& metrics;
     // The agent cannot go on (banned, evicted without a way back, SVID expired). Once.

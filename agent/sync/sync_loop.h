@@ -26,7 +26,6 @@
 
 namespace steeple::agent {
 
-inline constexpr std::size_t kFederatedBundleCallsMax = 10;
 // While the push stream lives, a full sync still happens this often (20 % jitter).
 inline constexpr auto kSafetySyncInterval = std::chrono::minutes(5);
 inline constexpr auto kSyncBackoffMax = std::chrono::minutes(8);
@@ -58,9 +57,8 @@ class SyncLoop {
   SyncLoop(const SyncLoop&) = delete;
   SyncLoop& operator=(const SyncLoop&) = delete;
 
-  // `ready` runs after the first complete sync, or with the error that makes one impossible for
-  // one minute of trying.
-  void start(std::move_only_function<void(Result<void>)> ready);
+  // `ready` runs after the first complete sync, however long that takes.
+  void start(std::function<void()> ready);
   // The cache has wishes (X509Cache::Deps::wished).
   void wished();
   // Of the last complete sync.
