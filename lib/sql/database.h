@@ -95,6 +95,8 @@ class Rows {
   Result<bool> next();
   // Fails if a value of the present row was of the wrong type.
   Result<void> ok() const;
+  // For scans that report a bad row and go on.
+  void forgive() { bad_column_ = -1; }
 
   bool is_null(int column) const { return statement_->is_null(column); }
   std::int64_t integer(int column);  // NULL gives 0

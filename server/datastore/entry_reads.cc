@@ -280,6 +280,7 @@ Result<std::vector<StoredEntry>> read_entries(Tx& tx, std::string_view clauses,
         return std::move(entry).error();
       }
       (*bad)(std::move(entry).error());
+      rows.forgive();
       continue;
     }
     entries.push_back({row, std::move(entry).take()});

@@ -32,6 +32,7 @@ class Cursor {
   explicit Cursor(sql::Rows rows) : rows_(std::move(rows)) {}
   Result<bool> next() { return rows_.next().during(kSqlPrefix); }
   Result<void> ok() const { return rows_.ok().during(kSqlPrefix); }
+  void forgive() { rows_.forgive(); }
   bool is_null(int column) const { return rows_.is_null(column); }
   std::int64_t integer(int column) { return rows_.integer(column); }
   bool boolean(int column) { return rows_.boolean(column); }

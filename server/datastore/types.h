@@ -184,9 +184,9 @@ struct AttestedNodeFilter {
   std::optional<bool> banned = {};
   std::optional<bool> can_reattest = {};
   std::optional<SelectorFilter> selectors = {};
-  std::optional<std::int64_t> expires_before;     // Unix seconds
-  std::optional<std::int64_t> valid_at;           // Unix seconds
-  std::vector<spiffe::SpiffeId> spiffe_ids = {};  // empty = any
+  std::optional<std::int64_t> expires_before = {};  // Unix seconds
+  std::optional<std::int64_t> valid_at = {};        // Unix seconds
+  std::vector<spiffe::SpiffeId> spiffe_ids = {};    // empty = any
   bool fetch_selectors = false;
 };
 
