@@ -189,8 +189,8 @@ void OutgoingCall::deliver(ByteView message) {
   }
   if (has_received_) {
     fail(
-        internal("cardinality violation: received multiple response messages for "
-                 "non-server-streaming RPC"));
+        internal("cardinality violation: expected <EOF> for non server-streaming RPCs, but "
+                  "received another message"));
     return;
   }
   has_received_ = true;
@@ -208,7 +208,10 @@ Result<void> OutgoingCall::outcome(std::uint32_t error_code) const {
     return error_of_reset(error_code);
   }
   if (!response_.grpc_content) {
-    return Error{Code::kUnknown, "unexpected content-type of the response"};
+    return Error{Code::kUnknown,
+                 fmt::format("unexpected HTTP status code received from server: {} (OK); malformed "
+                             "header: no gRPC content-type",
+                             response_.http_status)};
   }
   return internal("server closed the stream without sending trailers");
 }

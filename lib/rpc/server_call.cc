@@ -223,7 +223,7 @@ void ServerCall::deliver(ByteView message) {
   if (request_) {
     finish(
         internal("cardinality violation: received multiple request messages for "
-                 "non-streaming RPC"));
+                 "non-client-streaming RPC"));
     return;
   }
   request_.emplace(message);
