@@ -100,6 +100,8 @@ class FakeEndpoint {
   bool sent() const { return out_.empty(); }
   std::size_t blocked() const { return blocked_; }
   std::string error() const { return connection_->last_error(); }
+  // From now on what comes is read and forgotten.
+  void discard() { keep_ = false; }
   void pause_reading() {
     reading_ = false;
     update();
@@ -127,7 +129,9 @@ class FakeEndpoint {
       }
       eof_ = result.status == io::IoStatus::kEof;
       failed_ = result.status == io::IoStatus::kError;
-      received_.append(buffer.data(), result.status == io::IoStatus::kOk ? result.bytes : 0);
+      if (keep_ && result.status == io::IoStatus::kOk) {
+        received_.append(buffer.data(), result.bytes);
+      }
     }
     update();
   }
@@ -150,6 +154,7 @@ class FakeEndpoint {
   Bytes received_, out_;
   std::size_t blocked_ = 0;
   bool reading_ = true;
+  bool keep_ = true;
   bool eof_ = false;
   bool failed_ = false;
 };
