@@ -55,8 +55,8 @@ struct Response {
   Bytes body = {};
 };
 
-// Answers the request; on the loop, now or later, at most once. Dropped unanswered: 500. No effect
-// when the client or the server has gone meanwhile.
+// Answers the request, now or later, at most once, from any thread (the loop must still live then).
+// Dropped unanswered: 500. No effect when the client or the server has gone meanwhile.
 using Respond = std::move_only_function<void(Response)>;
 using Handler = std::function<void(const Request&, Respond)>;
 
@@ -64,7 +64,8 @@ struct ServerOptions {
   std::size_t connections_max = limits::kHttpConnectionsMax;
   std::size_t header_bytes_max = limits::kHeaderListBytesMax;
   std::size_t body_bytes_max = limits::kHttpBodyBytesMax;
-  // From the first byte of a request to its last, from there to the answer, and for writing it.
+  // From the first byte of a request to its last (408), from there to the answer (503), and for
+  // writing it.
   Duration request_timeout = limits::kHttpTimeout;
   Duration idle_timeout = limits::kHttpTimeout;  // between requests
   // Request methods that handlers see; others get 405. HEAD is served by the GET handler.
