@@ -334,6 +334,30 @@ TEST_P(HandshakeContract, BytesSentRightBehindTheHandshakeAreNotLost) {
   EXPECT_TRUE(wire_.until([&] { return server_->received() == "early"; }));
 }
 
+TEST_P(HandshakeContract, AHandshakeUnderWayGoesWithItsLoopAndItsHandlerNeverRuns) {
+  auto alive = std::make_shared<int>();
+  {
+    FakeWire wire;
+    auto [client, server] = wire.pair();
+    for (auto* raw : {&client, &server}) {  // two silent servers
+      handshake_->accept(wire.loop(), std::move(*raw),
+                         std::make_shared<const ServerPolicy>(server_policy_), 10s,
+                         [alive](auto) { ADD_FAILURE(); });
+    }
+    int turns = 0;
+    ASSERT_TRUE(wire.until([&] { return ++turns >= 3; }));
+    EXPECT_EQ(alive.use_count(), 3);
+  }
+  EXPECT_EQ(alive.use_count(), 1);
+}
+
+TEST_P(HandshakeContract, TheHandshakeMayGoBeforeItsAttempts) {
+  start();
+  handshake_.reset();
+  ASSERT_TRUE(wire_.until([this] { return both_settled(); }));
+  EXPECT_TRUE(server_outcome_->ok() && client_outcome_->ok());
+}
+
 TEST_P(HandshakeContract, AHandlerMayDestroyItsConnection) {
   open();
   auto connection = std::make_shared<std::unique_ptr<io::Connection>>();
