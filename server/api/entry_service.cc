@@ -147,11 +147,8 @@ class EntryService {
                                                  : nullptr;
       auto* result = response.mutable_results(places[i]);
       if (error != nullptr) {
-        // The cause matters to the caller here, also for an entry that is not there.
-        set_status(
-            Error{known(error->code), fmt::format("failed to update entry: {}", error->message)},
-            *result->mutable_status());
-        LOG_ERROR(caller.log(), "Failed to update entry", {"error", *error});
+        set_status(fail(caller, known(error->code), "failed to update entry", *error),
+                   *result->mutable_status());
         continue;
       }
       entry_to_proto(*(*updated)[i], output_mask_of(request), *result->mutable_entry());

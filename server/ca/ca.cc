@@ -15,8 +15,6 @@ namespace steeple::server {
 
 namespace {
 
-const std::vector<std::string> kNoDnsNames;
-
 Error no_x509_authority() { return unavailable("X509 CA is not available for signing"); }
 
 SignedX509 with_chain(x509::CertificatePtr leaf, const X509SigningAuthority& authority) {
@@ -34,7 +32,7 @@ SignedX509 with_chain(x509::CertificatePtr leaf, const X509SigningAuthority& aut
 Ca::Ca(CredentialOptions options, Deps deps)
     : options_(std::move(options)),
       deps_(deps),
-      default_subject_(x509::svid_subject(x509::Name{}, kNoDnsNames).take()),
+      default_subject_(x509::svid_subject({}, {}).take()),
       server_id_(server_id(options_.trust_domain)) {}
 
 void Ca::activate(std::shared_ptr<const X509SigningAuthority> authority) {
@@ -94,8 +92,9 @@ Result<SignedX509> Ca::sign_workload_x509_svid(const WorkloadX509Params& params)
   if (plain_subject && params.dns_names.empty()) {
     return issue_svid(request);
   }
+  const std::vector<std::string> dns_names(params.dns_names.begin(), params.dns_names.end());
   const Bytes subject =
-      TRY(x509::svid_subject(plain_subject ? x509::Name{} : *params.subject, params.dns_names));
+      TRY(x509::svid_subject(plain_subject ? x509::Name{} : *params.subject, dns_names));
   return issue_svid({.what = request.what,
                      .id = request.id,
                      .public_key = request.public_key,
@@ -110,7 +109,7 @@ Result<SignedX509> Ca::sign_agent_x509_svid(const crypto::PublicKey& public_key,
                      .id = id,
                      .public_key = public_key,
                      .subject = default_subject_,
-                     .dns_names = kNoDnsNames,
+                     .dns_names = {},
                      .ttl = options_.agent_svid_ttl()});
 }
 
@@ -119,7 +118,7 @@ Result<SignedX509> Ca::sign_server_x509_svid(const crypto::PublicKey& public_key
                      .id = server_id_,
                      .public_key = public_key,
                      .subject = default_subject_,
-                     .dns_names = kNoDnsNames,
+                     .dns_names = {},
                      .ttl = options_.x509_svid_ttl});
 }
 
@@ -192,9 +191,8 @@ Result<void> Ca::check_health() const {
   }
   // Any public key does: nobody gets this SVID.
   auto id = spiffe::SpiffeId::make(options_.trust_domain, "/for/health/check/only").take();
-  TRY(sign_workload_x509_svid({.public_key = authority->issuer->certificate()->public_key(),
-                               .id = id,
-                               .dns_names = kNoDnsNames}));
+  TRY(sign_workload_x509_svid(
+      {.public_key = authority->issuer->certificate()->public_key(), .id = id}));
   return {};
 }
 

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,9 +41,9 @@ struct SignedJwt {
 struct WorkloadX509Params {
   const crypto::PublicKey& public_key;
   const spiffe::SpiffeId& id;
-  Duration ttl{0};                                 // 0: the default; always cut to the CA's end
-  const std::vector<std::string>& dns_names = {};  // the first also becomes the common name
-  const x509::Name* subject = nullptr;             // null or empty: C=US, O=SPIRE
+  Duration ttl{0};                              // 0: the default; always cut to the CA's end
+  std::span<const std::string> dns_names = {};  // the first also becomes the common name
+  const x509::Name* subject = nullptr;          // null or empty: C=US, O=SPIRE
 };
 
 struct WorkloadJwtParams {
@@ -98,7 +99,7 @@ class Ca {
     const spiffe::SpiffeId& id;
     const crypto::PublicKey& public_key;
     const Bytes& subject;
-    const std::vector<std::string>& dns_names;
+    std::span<const std::string> dns_names;
     Duration ttl;
   };
   Result<SignedX509> issue_svid(const SvidRequest& request) const;

@@ -8,6 +8,12 @@ std::vector<cli::Command> commands() {
   std::vector<cli::Command> table;
   table.push_back(run_command());
   table.push_back(validate_command());
+  add_agent_commands(table);
+  add_bundle_commands(table);
+  add_entry_read_commands(table);
+  add_entry_write_commands(table);
+  add_mint_commands(table);
+  add_status_commands(table);
   return table;
 }
 

@@ -57,7 +57,8 @@ class EntryIndex {
   // Applies the event rows that other servers wrote since the last call (or since load).
   Result<void> follow_events();
 
-  // Never null. Cached per agent until a change concerns it.
+  // Never null. Cached per agent until a change concerns it. Keep the pointer in a variable: a
+  // range-for over `authorized_entries(id)->entries` would outlive it.
   std::shared_ptr<const AuthorizedEntries> authorized_entries(std::string_view agent_id) const;
   // The entry if it exists and the agent may have it.
   IndexedEntryPtr authorized_entry(std::string_view agent_id, std::string_view entry_id) const;

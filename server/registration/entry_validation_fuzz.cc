@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Feeds foreign entries through validation: whatever passes obeys the rules and survives the index.
+
+#include "lib/base/check.h"
+#include "server/registration/entry_validation.h"
+#include "server/registration/indexed_entry.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace steeple;
+  std::string_view text(reinterpret_cast<const char*>(data), size);
+  static_cast<void>(server::validate_dns_name(text).ok());
+  spire::api::types::Entry proto;
+  if (!proto.ParseFromArray(data, static_cast<int>(size))) {
+    return 0;
+  }
+  auto domain = spiffe::TrustDomain::parse("example.org").take();
+  auto entry = server::entry_from_proto(domain, proto);
+  if (!entry.ok() || !server::validate_entry(*entry).ok() || entry->id.empty()) {
+    return 0;
+  }
+  server::IndexedEntry indexed(*entry);
+  CHECK(indexed.to_entry() == *entry);
+  return 0;
+}
