@@ -3,6 +3,7 @@
 #include "spiffe/bundle/bundle.h"
 
 #include "lib/jose/bundle_document.h"
+#include "lib/jose/jwk.h"
 
 namespace spiffe {
 
@@ -26,6 +27,19 @@ Result<Bundle> Bundle::from_x509_pem(const TrustDomain& domain, std::string_view
   Bundle bundle(domain);
   bundle.x509_ = std::make_shared<const Authorities>(TRY(
       steeple::x509::parse_pem_certificates(pem).during("x509bundle: cannot parse certificate")));
+  return bundle;
+}
+
+Result<Bundle> Bundle::from_jwks(const TrustDomain& domain, std::string_view json) {
+  Bundle bundle(domain);
+  for (auto& jwk : TRY(steeple::jose::parse_jwks(json).during("jwtbundle: unable to parse JWKS"))) {
+    if (jwk.key_id.empty()) {
+      return steeple::invalid_argument("jwtbundle: error adding authority: keyID cannot be empty");
+    }
+    bundle.jwt_.insert_or_assign(
+        std::move(jwk.key_id),
+        std::make_shared<const steeple::crypto::PublicKey>(std::move(jwk.key)));
+  }
   return bundle;
 }
 

@@ -24,7 +24,10 @@ class Bundle {
   // DER certificates one after the other, as the Workload API carries them.
   static steeple::Result<Bundle> from_x509(const TrustDomain& domain, steeple::ByteView der);
   static steeple::Result<Bundle> from_x509_pem(const TrustDomain& domain, std::string_view pem);
-  // A JWK set or a SPIFFE bundle document; takes both kinds of keys.
+  // A JWK set of JWT authorities as the Workload API carries it: every key counts, with or without
+  // `use`; each needs a key id.
+  static steeple::Result<Bundle> from_jwks(const TrustDomain& domain, std::string_view json);
+  // A SPIFFE bundle document; takes both kinds of keys, told apart by `use`.
   static steeple::Result<Bundle> from_document(const TrustDomain& domain, std::string_view json);
 
   const TrustDomain& trust_domain() const { return domain_; }

@@ -52,7 +52,7 @@ Result<BundleSet> bundles_from(const JWTBundlesResponse& response) {
   BundleSet set;
   for (const auto& [name, document] : response.bundles()) {
     auto domain = TRY(TrustDomain::parse(name));
-    set.put(TRY(Bundle::from_document(domain, document)));
+    set.put(TRY(Bundle::from_jwks(domain, document)));
   }
   return set;
 }
