@@ -40,6 +40,7 @@ class Agent {
     std::unique_ptr<NodeAttestor> node_attestor;
     std::vector<std::unique_ptr<WorkloadAttestor>> workload_attestors;
     bool attest_on_loop = true;  // no workload attestor does more than read small /proc files
+    bool memory_keys = false;    // keys are lost with the process; for a warning
     pid_t own_pid = 0;
     Logger log;
     Metrics& metrics;
@@ -61,8 +62,9 @@ class Agent {
   // Closes the sockets, lets running calls end, then `ended`.
   void stop();
 
-  // For health checks: serving, and the Workload API answers.
+  // For health checks: the sockets are open.
   bool started() const;
+  const AgentConfig& config() const;
 
  private:
   class Core;

@@ -23,6 +23,7 @@ struct Plugins {
   std::unique_ptr<NodeAttestor> node_attestor;
   std::vector<std::unique_ptr<WorkloadAttestor>> workload_attestors;
   bool attest_on_loop = true;
+  bool memory_keys = false;
 };
 
 // Blocks: reads keys.json and the files that plugins name. `names` must outlive the result.

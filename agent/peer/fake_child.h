@@ -47,7 +47,7 @@ class FakeChild {
     ::close(life[0]);
     life_ = io::FileDescriptor(life[1]);
     char byte = 0;
-    (void)::read(ready[0], &byte, 1);  // ends at close or exec
+    CHECK(::read(ready[0], &byte, 1) == 0);  // its end is closed by the return or the exec
     ::close(ready[0]);
   }
   ~FakeChild() { kill(); }

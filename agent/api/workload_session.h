@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// One call of the Workload API, from its request to its end. Held by its stream's handlers, and
+// holds the stream until that has closed. On the loop.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/api/workload_api.h"
+#include "agent/peer/peer_process.h"
+#include "workload.pb.h"
+
+namespace steeple::agent {
+
+enum class WorkloadMethod : std::uint8_t {
+  kFetchX509Svid,
+  kFetchX509Bundles,
+  kFetchJwtSvid,
+  kFetchJwtBundles,
+  kValidateJwtSvid,
+};
+
+// What all sessions share.
+struct WorkloadContext {
+  WorkloadApi::Options options;
+  WorkloadApi::Deps deps;
+  RateLimit x509_svid, jwt_svid, x509_bundles, jwt_bundles;
+  std::size_t sessions = 0;
+};
+
+class WorkloadSession : public std::enable_shared_from_this<WorkloadSession> {
+ public:
+  WorkloadSession(std::shared_ptr<WorkloadContext> context, WorkloadMethod method,
+                  std::shared_ptr<rpc::ServerStream> stream);
+  ~WorkloadSession();
+
+  // Ties it to its stream.
+  void begin();
+
+ private:
+  void requested(ByteView request);
+  Result<void> read_request(ByteView request);
+  void attest();
+  void attested(Result<Selectors> selectors);
+  bool allowed_by_rate(const Selectors& selectors);
+  void subscribe(const Selectors& selectors);
+  void updated(const WorkloadUpdatePtr& update);
+  Result<Bytes> response_to(const WorkloadUpdatePtr& update) const;
+  void fetch_tokens(const Selectors& selectors);
+  void tokens_done();
+  Result<Bytes> validate(const Selectors& selectors) const;
+
+  // Checks the caller once more, then sends.
+  void push(const Bytes& response);
+  void reply(Result<Bytes> response);
+  void finish(Result<void> status);
+  void closed();
+  Error no_identity() const;
+  Logger log() const;
+  bool is_agent() const;
+
+  std::shared_ptr<WorkloadContext> context_;
+  WorkloadMethod method_;
+  std::shared_ptr<rpc::ServerStream> stream_;  // null once closed
+  std::shared_ptr<const WorkloadProcess> process_;
+  X509Cache::Subscription subscription_;
+  WorkloadUpdatePtr told_;
+
+  // Of the unary methods.
+  struct Unary {
+    ::JWTSVIDRequest fetch;
+    ::ValidateJWTSVIDRequest validate;
+    ::JWTSVIDResponse tokens;
+    std::size_t waiting = 0;
+    std::optional<Error> error;
+    Selectors selectors;
+  };
+  std::unique_ptr<Unary> unary_;
+};
+
+// Claims as the caller may see them: of tokens of other trust domains only sub, exp, aud and the
+// allowed ones. For tests.
+Result<::ValidateJWTSVIDResponse> validation_response(
+    const std::string& claims_json, const spiffe::SpiffeId& id, const spiffe::TrustDomain& own,
+    const std::set<std::string, std::less<>>& allowed_foreign_claims);
+
+}  // namespace steeple::agent
