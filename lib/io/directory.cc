@@ -190,7 +190,9 @@ class DiskDirectory final : public Directory {
 Result<void> make_directories(const std::string& path, mode_t mode) {
   for (std::size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
     std::string part = path.substr(0, at);
-    if (!part.empty() && ::mkdir(part.c_str(), mode) != 0 && errno != EEXIST) {
+    if (!part.empty() && ::mkdir(part.c_str(), mode) == 0) {
+      ::chmod(part.c_str(), mode);  // the umask took something off: 0755 must be open to all
+    } else if (!part.empty() && errno != EEXIST) {
       int number = errno;
       struct stat info{};
       // A folder that stands is fine, also where we may not create (read-only parents).
