@@ -190,7 +190,7 @@ void OutgoingCall::deliver(ByteView message) {
   if (has_received_) {
     fail(
         internal("cardinality violation: expected <EOF> for non server-streaming RPCs, but "
-                  "received another message"));
+                 "received another message"));
     return;
   }
   has_received_ = true;

@@ -19,7 +19,8 @@ constexpr std::uint64_t kResetBurst = 1000;
 constexpr std::uint64_t kResetsPerSecond = 33;
 
 Error connection_lost(std::string_view why) {
-  return unavailable(fmt::format("connection error: desc = \"error reading from server: {}\"", why));
+  return unavailable(
+      fmt::format("connection error: desc = \"error reading from server: {}\"", why));
 }
 
 }  // namespace

@@ -53,12 +53,12 @@ struct World {
     return std::make_unique<Channel>(Channel::Deps{loop, network, nullptr, system_random()},
                                      endpoint(), nullptr, std::move(options));
   }
-  // Runs the loop until the condition holds; a test that waits in vain fails after 20 seconds.
+  // Runs the loop until the condition holds; a test that waits in vain fails after 10 seconds.
   template <class Condition>
   void until(Condition holds) {
     io::Timer guard(loop);
     bool late = false;
-    guard.start(std::chrono::seconds(20), [&] { late = true; });
+    guard.start(std::chrono::seconds(10), [&] { late = true; });
     while (!holds() && !late) {
       loop.post([this] { loop.stop(); });
       loop.run();
