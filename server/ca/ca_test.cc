@@ -168,9 +168,8 @@ TEST_F(CaTest, JwtClaimsAreTheReferences) {
   const auto web = id("/web");
   const std::vector<std::string> audience = {"", "one", "two", ""};
   auto token = ca_.sign_workload_jwt_svid({.id = web, .audience = audience}).take();
-  EXPECT_EQ(
-      payload(token.token),
-      R"({"aud":["one","two"],"exp":1893456300,"iat":1893456000,"sub":"spiffe://example.org/web"})");
+  EXPECT_EQ(payload(token.token), R"({"aud":["one","two"],"exp":1893456300,"iat":1893456000,)"
+                                  R"("sub":"spiffe://example.org/web"})");
   auto header = jose::Jws::parse(token.token).take().header();
   EXPECT_EQ(header.key_id, "key-1");
   EXPECT_EQ(header.type, "JWT");
