@@ -38,6 +38,10 @@ struct Periodic::State : std::enable_shared_from_this<Periodic::State> {
 
   void done() {
     running = false;
+    if (idle) {
+      io::Task told = std::exchange(idle, nullptr);
+      told();
+    }
     if (!timer) {
       return;  // stopped meanwhile
     }
@@ -53,6 +57,7 @@ struct Periodic::State : std::enable_shared_from_this<Periodic::State> {
   const Duration interval;
   const std::function<void()> work;
   std::unique_ptr<io::Timer> timer;
+  io::Task idle;
   bool running = false;
   bool again = false;
 };
@@ -67,10 +72,23 @@ Periodic::~Periodic() { state_->timer.reset(); }
 
 void Periodic::soon() {
   CHECK(state_->loop.on_loop());
+  if (!state_->timer) {
+    return;
+  }
   if (state_->running) {
     state_->again = true;
   } else {
     state_->run();
+  }
+}
+
+void Periodic::stop(io::Task idle) {
+  CHECK(state_->loop.on_loop());
+  state_->timer.reset();
+  if (state_->running) {
+    state_->idle = std::move(idle);
+  } else {
+    idle();
   }
 }
 

@@ -25,6 +25,9 @@ class Periodic {
 
   // On the loop: now, or right after the run under way.
   void soon();
+  // On the loop: no new runs; `idle` runs on the loop once none is under way. What the work uses
+  // may be destroyed then.
+  void stop(io::Task idle);
 
  private:
   struct State;

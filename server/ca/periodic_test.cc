@@ -66,6 +66,32 @@ TEST_F(PeriodicTest, NothingRunsAfterTheEnd) {
   EXPECT_EQ(runs_, 1);
 }
 
+TEST_F(PeriodicTest, StopTellsWhenTheRunUnderWayHasEnded) {
+  workers_.set_delay(seconds(1), seconds(1));
+  periodic_.emplace(loop_, workers_, seconds(10), [this] { ++runs_; });
+  scheduler_.run_for(seconds(10) + milliseconds(500));
+  int idle_after_runs = -1;
+  loop_.post([&] { periodic_->stop([&] { idle_after_runs = runs_; }); });
+  scheduler_.run_for(milliseconds(100));
+  EXPECT_EQ(idle_after_runs, -1);
+  scheduler_.run_for(seconds(1));
+  EXPECT_EQ(idle_after_runs, 1);
+  scheduler_.run_for(seconds(100));
+  EXPECT_EQ(runs_, 1);
+}
+
+TEST_F(PeriodicTest, StopOfAnIdleOneTellsAtOnce) {
+  periodic_.emplace(loop_, workers_, seconds(10), [this] { ++runs_; });
+  bool idle = false;
+  loop_.post([&] {
+    periodic_->stop([&] { idle = true; });
+    periodic_->soon();
+  });
+  scheduler_.run_for(seconds(100));
+  EXPECT_TRUE(idle);
+  EXPECT_EQ(runs_, 0);
+}
+
 TEST_F(PeriodicTest, AFullQueueIsTriedAgain) {
   io::SimWorkers::Options full;
   full.queue_max = 0;
