@@ -8,6 +8,7 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -24,6 +25,8 @@ const (
 	// machine may be busy; a healthy run takes a fraction of a second.
 	startDeadline = 30 * time.Second
 	stopDeadline  = 20 * time.Second
+	// How long a program that ends by itself may run (h2spec waits for answers that do not come).
+	runDeadline = 2 * time.Minute
 	// How often a condition is looked at again.
 	pollInterval = 10 * time.Millisecond
 	// What is shown of a log when a test failed.
@@ -230,7 +233,9 @@ func (p *Process) WaitLog(t testing.TB, mark int, text string, deadline time.Dur
 // Run runs a program to its end and returns its output and exit code.
 func Run(t testing.TB, stdin string, path string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := exec.Command(path, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), runDeadline)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -238,6 +243,9 @@ func Run(t testing.TB, stdin string, path string, args ...string) (stdout, stder
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("run %s: %v", path, err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("%s still runs after %v; it printed %.2000q", path, runDeadline, out.String())
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }

@@ -112,19 +112,23 @@ class Program {
   void stream(const Words& words, const Words& messages, bool leave) {
     rpc::StreamReply reply;
     reply.on_message = [this, leave](ByteView message) {
+      if (finished_) {
+        return;
+      }
       fmt::print("message {}\n", message.size());
       if (leave) {
         finish(cancelled("left by choice"));
+        loop_.post([this] { call_.reset(); });
       }
     };
     reply.on_done = [this](Result<void> done) { finish(std::move(done)); };
-    auto call = channel_.stream(word(words, 1), {}, std::move(reply));
+    call_ = channel_.stream(word(words, 1), {}, std::move(reply));
     for (const std::string& message : messages) {
-      call->send(message);
+      call_->send(message);
     }
-    call->close_send();
+    call_->close_send();
     loop_.run();
-    call.reset();
+    call_.reset();
     // The reset has to leave before the program does.
     loop_.post([this] { timer_.start(std::chrono::milliseconds(50), [this] { loop_.stop(); }); });
     loop_.run();
@@ -141,6 +145,7 @@ class Program {
   io::SocketNetwork network_;
   io::Timer timer_{loop_};
   rpc::Channel channel_;
+  std::unique_ptr<rpc::ClientCall> call_;
   bool finished_ = false;
 };
 
