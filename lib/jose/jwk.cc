@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "lib/base/limits.h"
 #include "lib/crypto/hash.h"
 #include "lib/jose/json.h"

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "lib/base/limits.h"
 #include "lib/crypto/der.h"
