@@ -74,6 +74,22 @@ void print(std::string_view what, double micros, double limit, std::string_view 
              micros / limit, limit, bar);
 }
 
+void measure_tokens(const RawLimit& raw, const std::shared_ptr<const crypto::PrivateKey>& ca_key,
+                    const spiffe::SpiffeId& id, WallTime now) {
+  jose::JwtSvidClaims claims{id, {"spiffe://example.org/db"}, now + std::chrono::minutes(5), now};
+  print("JWT-SVID: sign",
+        measure(500, [&] { jose::sign_jwt_svid(claims, *ca_key, "0123456789abcdef").take(); }),
+        raw.sign, "bar 40 us");
+
+  std::string token = jose::sign_jwt_svid(claims, *ca_key, "k").take();
+  auto ca_public = std::make_shared<const crypto::PublicKey>(ca_key->public_key());
+  jose::JwtKeyOf key_of = [&](const spiffe::TrustDomain&, std::string_view)
+      -> Result<std::shared_ptr<const crypto::PublicKey>> { return ca_public; };
+  print("JWT-SVID: verify",
+        measure(300, [&] { jose::verify_jwt_svid(token, claims.audience, key_of, now).take(); }),
+        raw.verify, "");
+}
+
 void run() {
   using crypto::KeyType;
   using crypto::PrivateKey;
@@ -123,18 +139,8 @@ void run() {
   print("agent: keygen and PKCS#8",
         measure(300, [&] { PrivateKey::generate(KeyType::kEcP256).take()->to_pkcs8(); }), raw.sign,
         "");
-  jose::JwtSvidClaims claims{id, {"spiffe://example.org/db"}, now + std::chrono::minutes(5), now};
-  print("JWT-SVID: sign",
-        measure(500, [&] { jose::sign_jwt_svid(claims, *ca_key, "0123456789abcdef").take(); }),
-        raw.sign, "bar 40 us");
+  measure_tokens(raw, ca_key, id, now);
 
-  std::string token = jose::sign_jwt_svid(claims, *ca_key, "k").take();
-  auto ca_public = std::make_shared<const crypto::PublicKey>(ca_key->public_key());
-  jose::JwtKeyOf key_of = [&](const spiffe::TrustDomain&, std::string_view)
-      -> Result<std::shared_ptr<const crypto::PublicKey>> { return ca_public; };
-  print("JWT-SVID: verify",
-        measure(300, [&] { jose::verify_jwt_svid(token, claims.audience, key_of, now).take(); }),
-        raw.verify, "");
   std::vector<Bytes> chain = {issue(leaf_key->public_key())};
   auto roots = std::make_shared<const x509::Authorities>(
       x509::Authorities{x509::Certificate::parse(ca).take()});
