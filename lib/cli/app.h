@@ -83,9 +83,9 @@ bool parse_flags(FlagSet& flags, std::span<const std::string> arguments, Environ
                  bool repeat_error);
 int finish(const Result<void>& result, Environment& environment);
 
-template <class Flags, class Run>
-Command make_command(std::string name, std::string synopsis, void (*bind)(FlagSet&, Flags&),
-                     Run run, CommandOptions options) {
+template <class Flags, class Bind, class Run>
+Command make_command(std::string name, std::string synopsis, Bind bind, Run run,
+                     CommandOptions options) {
   if (options.flag_set_name.empty()) {
     options.flag_set_name = name;
   }

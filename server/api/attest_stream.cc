@@ -151,7 +151,7 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
     stream.finish(std::move(status));
   }
 
-  // --- on a worker ------------------------------------------------------------------------------
+  // --- on a worker ---
 
   Result<AttestAgentResponse> outcome(Caller& caller,
                                       const std::function<Result<AttestationOutcome>()>& step) {

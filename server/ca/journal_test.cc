@@ -127,6 +127,15 @@ TEST_F(StoredJournalTest, WhatCouldNotBeStoredIsStoredLater) {
   EXPECT_EQ(load().take().entries(JournalKind::kJwt).back().authority_id, "late");
 }
 
+TEST_F(StoredJournalTest, ARowThatAnotherServerPrunedIsMadeAgain) {
+  auto journal = load().take();
+  const auto long_after = world_.clock.now() + std::chrono::hours(24 * 30);
+  ASSERT_EQ(world_.store->prune_ca_journals(to_unix_seconds(long_after)).take(), 1);
+  auto stored = journal.append(JournalKind::kJwt, {.slot_id = "B", .authority_id = "k"});
+  ASSERT_TRUE(stored.ok()) << stored.error().message;
+  EXPECT_EQ(load().take().entries(JournalKind::kJwt).back().authority_id, "k");
+}
+
 TEST_F(StoredJournalTest, AnUnknownAuthorityCannotBeActivated) {
   auto refused = load().take().activate(JournalKind::kX509, "nobody", "");
   ASSERT_FALSE(refused.ok());

@@ -26,8 +26,7 @@ constexpr std::int32_t kPageSize = 500;
 
 std::string method(std::string_view name) { return std::string(kService) + std::string(name); }
 
-// --- list, count
-// ----------------------------------------------------------------------------------
+// --- list, count ---
 
 struct FilterFlags : ClientFlags {
   std::string attestation_type, expires_before;
@@ -167,8 +166,7 @@ Result<void> count(const FilterFlags& flags, cli::Environment& environment) {
       });
 }
 
-// --- show, ban, evict
-// -----------------------------------------------------------------------------
+// --- show, ban, evict ---
 
 struct OneFlags : ClientFlags {
   std::string spiffe_id;
@@ -228,8 +226,7 @@ Result<void> evict(const OneFlags& flags, cli::Environment& environment) {
   return act<DeleteAgentRequest>(flags, "DeleteAgent", "Agent evicted successfully", environment);
 }
 
-// --- purge
-// ----------------------------------------------------------------------------------------
+// --- purge ---
 
 struct PurgeFlags : ClientFlags {
   Duration expired_for = std::chrono::hours(720);
@@ -324,8 +321,7 @@ Result<void> purge(const PurgeFlags& flags, cli::Environment& environment) {
                               });
 }
 
-// --- token
-// ----------------------------------------------------------------------------------------
+// --- token ---
 
 struct TokenFlags : ClientFlags {
   int ttl = 600;

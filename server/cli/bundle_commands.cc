@@ -44,8 +44,7 @@ Result<void> print_bundle(const ProtoBundle& proto, std::string_view format, std
   return {};
 }
 
-// --- show, count
-// ----------------------------------------------------------------------------------
+// --- show, count ---
 
 struct ShowFlags : ClientFlags {
   std::string format = "pem";
@@ -80,8 +79,7 @@ Result<void> count(const ClientFlags& flags, cli::Environment& environment) {
                     });
 }
 
-// --- list
-// -----------------------------------------------------------------------------------------
+// --- list ---
 
 struct ListFlags : ClientFlags {
   std::string id;
@@ -132,8 +130,7 @@ Result<void> list(const ListFlags& flags, cli::Environment& environment) {
   });
 }
 
-// --- set
-// ------------------------------------------------------------------------------------------
+// --- set ---
 
 struct SetFlags : ClientFlags {
   std::string id, path;
@@ -189,8 +186,7 @@ Result<void> set(const SetFlags& flags, cli::Environment& environment) {
       });
 }
 
-// --- delete
-// ---------------------------------------------------------------------------------------
+// --- delete ---
 
 struct DeleteFlags : ClientFlags {
   std::string id;

@@ -4,22 +4,9 @@
 
 #include <fmt/format.h>
 
-#include <istream>
-#include <iterator>
-
-#include "lib/base/limits.h"
-#include "lib/io/directory.h"
-#include "lib/rpc/status.h"
 #include "spiffe/spiffe_id.h"
 
 namespace steeple::server {
-namespace {
-
-// Lists of a large server do not fit gRPC's default.
-constexpr std::size_t kAnswerBytesMax = std::size_t{64} << 20;
-constexpr auto kCallTimeout = std::chrono::seconds(60);
-
-}  // namespace
 
 void bind_client_without_output(cli::FlagSet& flags, ClientFlags& to) {
   to.socket.path = cli::server_socket().default_path;
@@ -34,32 +21,12 @@ void bind_client(cli::FlagSet& flags, ClientFlags& to) {
   cli::add_output_flag(flags, to.output);
 }
 
-ServerClient::ServerClient(std::string path)
-    : path_(std::move(path)),
-      channel_(std::make_unique<rpc::BlockingChannel>(io::Endpoint::unix_socket(path_))) {}
-
 Result<ServerClient> ServerClient::connect(const ClientFlags& flags,
                                            const cli::Environment& environment) {
-  return ServerClient(TRY(cli::resolve_socket(flags.socket, cli::server_socket(), environment)));
-}
-
-rpc::CallOptions ServerClient::options() {
-  rpc::CallOptions options;
-  options.timeout = kCallTimeout;
-  options.message_bytes_max = kAnswerBytesMax;
-  return options;
-}
-
-Error ServerClient::explain(Error error) const {
-  // Go's gRPC names the socket by its target, with two more slashes.
-  constexpr std::string_view kDial = "dial unix ";
-  if (error.code == Code::kUnavailable && error.message.starts_with(kDial)) {
-    error.message =
-        fmt::format("connection error: desc = \"transport: Error while dialing: dial unix //{}\"",
-                    error.message.substr(kDial.size()));
-  }
-  error.message = rpc::go_text(error);
-  return error;
+  Options options;
+  options.target_in_errors = true;
+  return ServerClient(TRY(cli::resolve_socket(flags.socket, cli::server_socket(), environment)),
+                      std::move(options));
 }
 
 Result<void> id_to_proto(const std::string& text, spire::api::types::SPIFFEID& proto) {
@@ -98,40 +65,6 @@ Result<spire::api::types::SelectorMatch::MatchBehavior> parse_match(const std::s
     return SelectorMatch::MATCH_SUBSET;
   }
   return invalid_argument(fmt::format("match behavior \"{}\" unknown", text));
-}
-
-std::string plural(std::int64_t count, std::string_view one, std::string_view many) {
-  return fmt::format("{} {}", count, count == 1 ? one : many);
-}
-
-std::string quote(std::string_view text) {
-  std::string out = "\"";
-  for (char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out + "\"";
-}
-
-Result<std::string> read_input(const std::string& path, cli::Environment& environment) {
-  if (path == "-") {
-    return std::string(std::istreambuf_iterator<char>(environment.in), {});
-  }
-  return io::read_file(environment.resolve(path), limits::kConfigBytesMax);
 }
 
 }  // namespace steeple::server

@@ -11,7 +11,7 @@
 #include "lib/cli/environment.h"
 #include "lib/cli/flags.h"
 #include "lib/cli/printer.h"
-#include "lib/rpc/blocking_channel.h"
+#include "lib/cli/socket_client.h"
 #include "spire/api/types/selector.pb.h"
 #include "spire/api/types/spiffeid.pb.h"
 
@@ -25,29 +25,18 @@ struct ClientFlags {
 void bind_client(cli::FlagSet& flags, ClientFlags& to);
 void bind_client_without_output(cli::FlagSet& flags, ClientFlags& to);
 
-class ServerClient {
+class ServerClient : public cli::SocketClient {
  public:
   static Result<ServerClient> connect(const ClientFlags& flags,
                                       const cli::Environment& environment);
 
-  // Errors read "rpc error: code = ... desc = ...", as users of the reference know them.
-  template <class Response, class Request>
-  Result<Response> call(std::string_view method, const Request& request) {
-    auto response = channel_->call<Response>(std::string(method), request, options());
-    if (!response.ok()) {
-      return explain(std::move(response.error()));
-    }
-    return response;
-  }
-
  private:
-  explicit ServerClient(std::string path);
-  static rpc::CallOptions options();
-  Error explain(Error error) const;
-
-  std::string path_;
-  std::unique_ptr<rpc::BlockingChannel> channel_;
+  using cli::SocketClient::SocketClient;
 };
+
+using cli::plural;
+using cli::quote;
+using cli::read_input;
 
 // --- shared by several commands
 // -------------------------------------------------------------------
@@ -58,11 +47,5 @@ std::string id_text(const spire::api::types::SPIFFEID& proto);
 Result<void> selector_to_proto(const std::string& text, spire::api::types::Selector& proto);
 // exact, any, superset, subset. `unknown` makes the error of anything else.
 Result<spire::api::types::SelectorMatch::MatchBehavior> parse_match(const std::string& text);
-// "1 entry", "2 entries"
-std::string plural(std::int64_t count, std::string_view one, std::string_view many);
-// In double quotes, as Go's %q writes it.
-std::string quote(std::string_view text);
-// The file, or standard input for "-".
-Result<std::string> read_input(const std::string& path, cli::Environment& environment);
 
 }  // namespace steeple::server

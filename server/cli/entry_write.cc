@@ -269,8 +269,7 @@ Result<void> update(const WriteFlags& flags, cli::Environment& environment) {
   return write<BatchUpdateEntryRequest, BatchUpdateEntryResponse>(flags, true, environment);
 }
 
-// --- delete
-// ---------------------------------------------------------------------------------------
+// --- delete ---
 
 struct DeleteFlags : ClientFlags {
   std::string entry_id, file;

@@ -43,8 +43,7 @@ void tell_if_capped(std::string_view what, Duration ttl, WallTime expires_at,
   }
 }
 
-// --- x509
-// -----------------------------------------------------------------------------------------
+// --- x509 ---
 
 struct X509Flags : ClientFlags {
   std::string spiffe_id, write;
@@ -147,8 +146,7 @@ Result<void> mint_x509(const X509Flags& flags, cli::Environment& environment) {
   return {};
 }
 
-// --- jwt
-// ------------------------------------------------------------------------------------------
+// --- jwt ---
 
 struct JwtFlags : ClientFlags {
   std::string spiffe_id, write;

@@ -110,7 +110,7 @@ std::int64_t signed_id(std::uint64_t id) {
 
 }  // namespace
 
-// --- join tokens ---------------------------------------------------------------------------------
+// --- join tokens ---
 
 Result<void> SqlStore::create_join_token(const JoinToken& token,
                                          const std::optional<Entry>& agent_alias) {
@@ -171,7 +171,7 @@ Result<std::int32_t> SqlStore::prune_join_tokens(std::int64_t expires_before) {
   return static_cast<std::int32_t>(count);
 }
 
-// --- federation relationships --------------------------------------------------------------------
+// --- federation relationships ---
 
 Result<FederationRelationship> SqlStore::create_federation_relationship(
     const FederationRelationship& relationship) {
@@ -242,7 +242,7 @@ Result<void> SqlStore::delete_federation_relationship(const spiffe::TrustDomain&
   return finish(std::move(tx));
 }
 
-// --- CA journals ---------------------------------------------------------------------------------
+// --- CA journals ---
 
 Result<CaJournal> SqlStore::set_ca_journal(const CaJournal& journal) {
   CaJournal stored = journal;
@@ -298,7 +298,7 @@ Result<std::int32_t> SqlStore::prune_ca_journals(std::int64_t all_end_before) {
   return pruned;
 }
 
-// --- events --------------------------------------------------------------------------------------
+// --- events ---
 
 Result<std::vector<EntryEvent>> SqlStore::list_entry_events(std::uint64_t after,
                                                             std::int32_t limit) {

@@ -108,8 +108,8 @@ void list(Datastore& store, int entries) {
     page.token = answer.next;
   } while (!page.token.empty());
   double took = seconds_since(start);
-  fmt::print("list, pages of 1000{:<22} {:>10.2f} us each ({} entries)\n", "", took * 1e6 / seen,
-             seen);
+  fmt::print("list, pages of 1000{:<22} {:>10.2f} us each ({} entries)\n", "",
+             took * 1e6 / static_cast<double>(seen), seen);
   auto by_selector = system_clock().steady();
   EntryFilter filter{.selectors = SelectorFilter{
                          {{"k8s", fmt::format("pod-uid:{:08x}", entries / 2)}}, Match::kSuperset}};

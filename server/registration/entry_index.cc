@@ -256,7 +256,7 @@ Result<void> EntryIndex::Shared::follow_events() {
   }
 }
 
-// --- the index -----------------------------------------------------------------------------------
+// --- the index ---
 
 namespace {
 

@@ -30,7 +30,7 @@ constexpr std::size_t kSharedOverhead = 16 + 16 + 16;
 
 }  // namespace
 
-// --- entries -------------------------------------------------------------------------------------
+// --- entries ---
 
 bool IndexTables::find_slot(std::string_view entry_id, std::uint32_t& slot) const {
   return by_id_.find(SlotTable::hash_of(entry_id), [&](std::uint32_t candidate) {
@@ -154,7 +154,7 @@ bool IndexTables::remove(std::string_view entry_id, std::vector<AgentNumber>& co
   return true;
 }
 
-// --- who may have what ---------------------------------------------------------------------------
+// --- who may have what ---
 
 bool IndexTables::matches(const IndexedEntry& alias, const Agent& agent) const {
   bool all = true;
@@ -294,7 +294,7 @@ void IndexTables::concern(const IndexedEntry& entry, std::vector<AgentNumber>& c
   }
 }
 
-// --- agents --------------------------------------------------------------------------------------
+// --- agents ---
 
 IndexTables::Agent* IndexTables::find_agent(std::string_view path) {
   auto at = agent_numbers_.find(path);

@@ -67,7 +67,7 @@ SvidPicker pick_hint(std::string hint) {
   };
 }
 
-// --- X509Source ----------------------------------------------------------------------------------
+// --- X509Source ---
 
 // Members in the order of use: the watch is destroyed first, then what it feeds.
 class X509Source::Core {
@@ -115,7 +115,7 @@ std::shared_ptr<const Bundle> X509Source::bundle(const TrustDomain& domain) cons
 
 const steeple::Watch<X509Context>& X509Source::updates() const { return core_->contexts.values(); }
 
-// --- BundleSource --------------------------------------------------------------------------------
+// --- BundleSource ---
 
 class BundleSource::Core {
  public:
@@ -155,7 +155,7 @@ std::shared_ptr<const Bundle> BundleSource::jwt_bundle(const TrustDomain& domain
   return jwt_bundles()->find(domain);
 }
 
-// --- JwtSource -----------------------------------------------------------------------------------
+// --- JwtSource ---
 
 class JwtSource::Core {
  public:

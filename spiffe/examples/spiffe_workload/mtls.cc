@@ -113,7 +113,7 @@ bool write_all(SSL* ssl, std::string_view text) {
   return true;
 }
 
-// --- serve ---------------------------------------------------------------------------------------
+// --- serve ---
 
 struct ServeFlags {
   std::string address = ":8443";
@@ -181,7 +181,7 @@ Result<void> serve(const ServeFlags& flags, cli::Environment& environment) {
   }
 }
 
-// --- call ----------------------------------------------------------------------------------------
+// --- call ---
 
 struct CallFlags {
   std::string address = "backend.default.svc.cluster.local:8443";
