@@ -173,10 +173,14 @@ class RawClient {
     }
   }
   void write() {
-    io::IoResult put = connection_->write(out_);
+    io::IoResult put = connection_->write(ByteView(out_).substr(out_at_));
     if (put.status == io::IoStatus::kOk) {
-      out_.erase(0, put.bytes);
       sent_ += put.bytes;
+      out_at_ += put.bytes;
+      if (out_at_ == out_.size()) {
+        out_.clear();
+        out_at_ = 0;
+      }
     } else if (put.status == io::IoStatus::kError) {
       ended_ = true;
       connection_->interest(false, false);
@@ -232,6 +236,7 @@ class RawClient {
   nghttp2_hd_inflater* inflater_ = nullptr;
   std::string in_;
   std::string out_;
+  std::size_t out_at_ = 0;
   std::vector<RawFrame> frames_;
   std::size_t sent_ = 0;
   bool ended_ = false;
