@@ -4,7 +4,7 @@
 # steeple_program(NAME DEPS...): main.cc of this folder as the program NAME in build/<preset>/bin.
 
 # Groups to build by name: what ships, the unit tests, the peers that other tests drive, benchmarks.
-foreach(group programs tests test_programs bench)
+foreach(group programs tests test_programs bench fuzz)
   add_custom_target(${group})
 endforeach()
 
@@ -12,6 +12,12 @@ add_library(steeple_pch STATIC ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
 target_precompile_headers(steeple_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
 target_link_libraries(steeple_pch PUBLIC fmt::fmt)
 target_compile_options(steeple_pch PRIVATE ${STEEPLE_WARNINGS})
+
+# The fuzz driver itself is not instrumented: it is what the instrumentation calls.
+if(STEEPLE_FUZZ)
+  add_library(fuzz_driver OBJECT ${CMAKE_SOURCE_DIR}/tests/fuzz/driver.cc)
+  target_compile_options(fuzz_driver PRIVATE -fno-sanitize-coverage=trace-pc -O2)
+endif()
 
 function(steeple_flags target)
   target_compile_options(${target} PRIVATE ${STEEPLE_WARNINGS})
@@ -33,6 +39,17 @@ function(steeple_library name)
     add_library(${name} INTERFACE)
     target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR})
     target_link_libraries(${name} INTERFACE ${ARGN})
+  endif()
+  if(STEEPLE_FUZZ)
+    file(GLOB targets CONFIGURE_DEPENDS *_fuzz.cc)
+    foreach(source ${targets})
+      get_filename_component(target ${source} NAME_WE)
+      add_executable(${target} ${source})
+      steeple_flags(${target})
+      target_link_libraries(${target} PRIVATE ${name} fuzz_driver)
+      set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+      add_dependencies(fuzz ${target})
+    endforeach()
   endif()
   if(tests)
     add_executable(${name}_test ${tests})

@@ -10,12 +10,16 @@ endif()
 
 set(STEEPLE_SANITIZE "" CACHE STRING "sanitizers, as -fsanitize takes them")
 
+option(STEEPLE_FUZZ "build the fuzz targets, with coverage feedback" OFF)
+
 set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 add_compile_options(-fno-omit-frame-pointer)
 if(STEEPLE_SANITIZE)
   add_compile_options(-O1 -fsanitize=${STEEPLE_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${STEEPLE_SANITIZE})
+  # Asio uses a fence, of which the thread sanitizer knows too little; g++ warns of that.
+  add_compile_options(-Wno-tsan)
 else()
   add_compile_options($<$<CONFIG:Release>:-ffunction-sections> $<$<CONFIG:Release>:-fdata-sections>)
   add_compile_definitions($<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)

@@ -10,7 +10,7 @@ for name in backend agent server; do
   file=.run/$name.pid
   [ -f "$file" ] || continue
   pid=$(cat "$file")
-  case "$(readlink "/proc/$pid/exe" 2>/dev/null || true)" in
+  case "$(readlink "/proc/$pid/exe" 2>/dev/null | sed "s/ (deleted)$//" || true)" in
     "$PWD"/build/bin/* | "$PWD"/.run/bin/*)
       kill "$pid"
       for _ in $(seq 100); do

@@ -21,7 +21,7 @@ server() { "$BIN/spire-server" "$@" -socketPath "$SERVER_SOCKET"; }
 
 # alive NAME: is the process of .run/NAME.pid still the program we started?
 alive() {
-  [ -f "$RUN/$1.pid" ] && [ "$(readlink "/proc/$(cat "$RUN/$1.pid")/exe" 2>/dev/null)" = "$2" ]
+  [ -f "$RUN/$1.pid" ] && [ "$(readlink "/proc/$(cat "$RUN/$1.pid")/exe" 2>/dev/null | sed "s/ (deleted)$//")" = "$2" ]
 }
 
 # start NAME PROGRAM ARGUMENT...: in the background, log and pid under .run/
