@@ -212,9 +212,12 @@ func TestSyncBeyond500EntriesSendsRevisionsAndThenWhatIsAskedFor(t *testing.T) {
 		if len(response.Entries) != 2 || response.More {
 			t.Fatalf("got %v", response)
 		}
-		if response.Entries[0].Id != "e0001" || response.Entries[1].Id != "e0007" ||
-			IDString(response.Entries[1].SpiffeId) != ID("/w/changed") {
-			t.Errorf("got %v", response.Entries)
+		got := map[string]string{}
+		for _, entry := range response.Entries {
+			got[entry.Id] = IDString(entry.SpiffeId)
+		}
+		if got["e0001"] != ID("/w/1") || got["e0007"] != ID("/w/changed") {
+			t.Errorf("got %v", got)
 		}
 	})
 	t.Run("more than a page comes in pages", func(t *testing.T) {

@@ -54,9 +54,16 @@ func BinDir(t testing.TB) string {
 
 // Binary is the path of one program under test. A missing one fails the test: a run that judges
 // nothing must not look green.
+//
+// STEEPLE_SERVER_BIN and STEEPLE_AGENT_BIN name another folder for one of the two: our server with the
+// reference's agents, and the other way round.
 func Binary(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join(BinDir(t), name)
+	other := map[string]string{"spire-server": "STEEPLE_SERVER_BIN", "spire-agent": "STEEPLE_AGENT_BIN"}[name]
+	if dir := os.Getenv(other); other != "" && dir != "" {
+		path = filepath.Join(dir, name)
+	}
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("no %s to judge: %v (build it, or set STEEPLE_BIN)", name, err)
 	}
