@@ -5,23 +5,18 @@
 #include <string>
 #include <vector>
 
+#include "agent/cli/commands.h"
 #include "agent/run.h"
 #include "agent/version.h"
 #include "lib/cli/app.h"
-
-#if __has_include("agent/cli/commands.h")
-#include "agent/cli/commands.h"
-#endif
 
 int main(int argc, char** argv) {
   steeple::cli::App app("spire-agent", steeple::agent::kVersion);
   app.add(steeple::agent::run_command());
   app.add(steeple::agent::validate_command());
-#if __has_include("agent/cli/commands.h")
   for (steeple::cli::Command& command : steeple::agent::commands()) {
     app.add(std::move(command));
   }
-#endif
   std::vector<std::string> arguments(argv + 1, argv + argc);
   return app.run(arguments, steeple::cli::process_environment());
 }

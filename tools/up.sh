@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-BIN=$PWD/build/bin
+BIN=${STEEPLE_BIN:-$PWD/build/bin}
 RUN=$PWD/.run
 DOMAIN=example.org
 PORT=${STEEPLE_PORT:-18081}
