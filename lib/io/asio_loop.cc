@@ -7,6 +7,7 @@
 #include "lib/io/asio_loop.h"
 
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <boost/asio/basic_signal_set.hpp>
@@ -19,6 +20,7 @@
 #include <utility>
 
 #include "lib/base/check.h"
+#include "lib/io/file_descriptor.h"
 
 namespace steeple::io {
 namespace {
@@ -30,6 +32,10 @@ using SteadyTimer =
     asio::basic_waitable_timer<std::chrono::steady_clock,
                                asio::wait_traits<std::chrono::steady_clock>, Executor>;
 using SignalSet = asio::basic_signal_set<Executor>;
+
+// Asio keeps the record of every descriptor it ever watched. Made one by one between the buffers
+// of connections, each would hold a whole page of the heap for good; made in blocks they share few.
+constexpr std::size_t kDescriptorBlock = 64;
 
 // Cancelled timers stay in the heap until due; it is rebuilt when they are the majority.
 constexpr std::size_t kHeapRebuildMin = 64;
@@ -123,6 +129,23 @@ struct AsioLoop::State : std::enable_shared_from_this<AsioLoop::State> {
     std::make_heap(heap.begin(), heap.end(), std::greater<>());
   }
 
+  void count_watcher() {
+    if (watchers++ < descriptor_records) {
+      return;
+    }
+    std::vector<std::unique_ptr<Descriptor>> block;
+    for (std::size_t i = 0; i < kDescriptorBlock; ++i) {
+      int copy = ::dup(spare.get());
+      if (copy < 0) {
+        break;  // out of descriptors: others will say so
+      }
+      block.push_back(std::make_unique<Descriptor>(context.get_executor()));
+      boost::system::error_code ignored;
+      block.back()->assign(copy, ignored);
+    }
+    descriptor_records += kDescriptorBlock;
+  }
+
   void wait_for_signal() {
     signals->async_wait([this](const boost::system::error_code& error, int number) {
       if (!error) {
@@ -146,6 +169,10 @@ struct AsioLoop::State : std::enable_shared_from_this<AsioLoop::State> {
   std::unordered_map<std::uint64_t, Task> tasks;
   std::uint64_t next_id = 1;
 
+  const FileDescriptor spare{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::size_t watchers = 0;
+  std::size_t descriptor_records = 0;
+
   std::unique_ptr<SignalSet> signals;
   std::function<void(int)> on_signal;
 
@@ -157,8 +184,12 @@ struct AsioLoop::State : std::enable_shared_from_this<AsioLoop::State> {
 // The Asio operation under way holds the shared part, which therefore lives until its handler ran.
 class AsioLoop::Watcher final : public FdWatch {
  public:
-  Watcher(State& loop, int fd) : part_(std::make_shared<Part>(loop, fd)) {}
+  Watcher(const std::shared_ptr<State>& loop, int fd) : loop_(loop) {
+    loop->count_watcher();
+    part_ = std::make_shared<Part>(*loop, fd);
+  }
   ~Watcher() override {
+    --loop_->watchers;
     part_->closed = true;
     part_->handler.reset();
     part_->descriptor.release();  // ends the waits; the descriptor stays open
@@ -222,6 +253,7 @@ class AsioLoop::Watcher final : public FdWatch {
     bool closed = false;
   };
 
+  const std::shared_ptr<State> loop_;
   std::shared_ptr<Part> part_;
 };
 
@@ -293,7 +325,7 @@ void AsioLoop::cancel_timer(std::uint64_t id) {
 
 std::unique_ptr<FdWatch> AsioLoop::watch(int fd) {
   CHECK(on_loop());
-  return std::make_unique<Watcher>(*state_, fd);
+  return std::make_unique<Watcher>(state_, fd);
 }
 
 void AsioLoop::on_signals(const std::vector<int>& signals, std::function<void(int)> handler) {
