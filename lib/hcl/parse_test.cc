@@ -155,7 +155,7 @@ TEST(HclParse, depth_and_size_are_limited) {
 
 TEST(HclParse, what_is_written_reads_back_as_the_same_tree) {
   for (std::string_view text :
-       {R"({"a":"${x} \"q\" \\ \n\t\u0001 ${","b":[[1],[{"c":false}]],"d e":{}})",
+       {R"({"a":"${x} \"q\" \\ \n\t\u0001 ${","b":[null,[1],null,[{"c":false}],null],"d e":{}})",
         "a = \"x ${y(\"z\")}\"\nb = -1.5\nc { d \"e\" {} }\n"}) {
     auto first = parse(text).take();
     std::string written = write_hcl(first);

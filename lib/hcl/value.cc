@@ -62,9 +62,12 @@ void write_value(const Value& value, std::size_t depth, std::string& out) {
       return;
     case Kind::kList:
       out += '[';
-      for (std::size_t i = 0; i < value.items.size(); ++i) {
-        out += i == 0 ? "" : ", ";
-        write_value(value.items[i], depth, out);
+      for (std::string_view comma; const Value& item : value.items) {
+        if (item.kind != Kind::kNull) {
+          out += comma;
+          write_value(item, depth, out);
+          comma = ", ";
+        }
       }
       out += ']';
       return;

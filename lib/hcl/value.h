@@ -49,7 +49,7 @@ Value make_string(std::string text);
 Value make_object();
 
 // The value as HCL text that reads back as the same tree: what an external plugin is configured
-// with. An object is written without braces of its own.
+// with. An object is written without braces of its own; nulls are left out.
 std::string write_hcl(const Value& value);
 
 // HCL1 compares keys without regard to (ASCII) case.

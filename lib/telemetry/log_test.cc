@@ -15,8 +15,10 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "lib/io/file_descriptor.h"
+#include "lib/io/worker_pool.h"
 #include "lib/telemetry/fake_log.h"
 #include "lib/telemetry/log_output.h"
 
@@ -189,6 +191,35 @@ TEST_F(LogTest, a_file_is_private_to_owner_and_group_and_can_be_reopened) {
   EXPECT_EQ(gone.error().message,
             "unable to reopen " + path + ": open " + path + ": no such file or directory");
   LOG_INFO(log, "still works on the old file");
+}
+
+TEST_F(LogTest, lines_of_many_threads_stay_whole) {
+  std::string path =
+      std::filesystem::temp_directory_path() / ("log_test_threads." + std::to_string(::getpid()));
+  Logger log = open_log({.file = path}, clock_).take();
+  {
+    io::WorkerPool workers;
+    for (int task = 0; task < 8; ++task) {
+      ASSERT_TRUE(workers
+                      .submit([log, task] {
+                        Logger mine = log.with({"task", task});
+                        for (int i = 0; i < 200; ++i) {
+                          LOG_INFO(mine, "a line of one of many threads");
+                        }
+                        log.set_level(LogLevel::kDebug);
+                        EXPECT_TRUE(log.reopen().ok());
+                      })
+                      .ok());
+    }
+  }  // waits for them
+  std::ifstream file(path);
+  int lines = 0;
+  for (std::string line; std::getline(file, line); ++lines) {
+    EXPECT_THAT(line, testing::MatchesRegex("time=\"2030-01-01T00:00:00Z\" level=info msg=\"a line "
+                                            "of one of many threads\" task=[0-7]"));
+  }
+  EXPECT_EQ(lines, 1600);
+  std::filesystem::remove(path);
 }
 
 TEST(LoggerTest, a_default_logger_discards) {

@@ -16,6 +16,7 @@
 
 #include "lib/io/fake_loop.h"
 #include "lib/io/file_descriptor.h"
+#include "lib/io/worker_pool.h"
 #include "lib/telemetry/fake_log.h"
 #include "lib/telemetry/metrics_registry.h"
 
@@ -143,6 +144,27 @@ TEST_F(MetricsTest, a_name_of_two_kinds_is_dropped_and_told) {
   metrics->count("a", {{"1digit", "x"}});
   EXPECT_THAT(metrics->prometheus_page(), HasSubstr("\nspire_server_a 1\n"));
   EXPECT_TRUE(log_.has("Metric cannot be exposed to Prometheus"));
+}
+
+TEST_F(MetricsTest, counts_of_many_threads_add_up) {
+  auto metrics = open_prometheus();
+  {
+    io::WorkerPool workers;
+    for (int task = 0; task < 8; ++task) {
+      ASSERT_TRUE(workers
+                      .submit([&metrics, task] {
+                        for (int i = 0; i < 500; ++i) {
+                          metrics->count("a", {{"even", task % 2 == 0 ? "yes" : "no"}});
+                          metrics->sample("s", i);
+                        }
+                        (void)metrics->prometheus_page();
+                      })
+                      .ok());
+    }
+  }  // waits for them
+  EXPECT_THAT(metrics->prometheus_page(), AllOf(HasSubstr("spire_server_a{even=\"no\"} 2000\n"),
+                                                HasSubstr("spire_server_a{even=\"yes\"} 2000\n"),
+                                                HasSubstr("spire_server_s_count 4000\n")));
 }
 
 TEST_F(MetricsTest, without_a_sink_nothing_happens) {
