@@ -137,6 +137,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
   void sync() {
     sync_.emplace(SyncLoop::Options{.trust_domain = config_.trust_domain,
                                     .sync_interval = config_.sync_interval,
+                                    .safety_interval = config_.safety_sync_interval,
                                     .use_sync_rpc = config_.use_sync_authorized_entries,
                                     .workload_key_type = config_.workload_key_type,
                                     .rotation = config_.rotation,

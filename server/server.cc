@@ -236,7 +236,7 @@ class Server::Parts {
         Authorizer::Options{.admin_ids = config_.admin_ids,
                             .node_staleness_max = config_.section.max_attested_node_info_staleness,
                             .audit_log = config_.section.audit_log_enabled});
-    tcp_server_ = make_rpc_server(limits::kConnectionAgeMax);
+    tcp_server_ = make_rpc_server(deps_.pace.connection_age_max);
     uds_server_ = make_rpc_server(Duration::max());
     services_ = std::make_unique<ServiceDeps>(ServiceDeps{
         .trust_domain = config_.trust_domain,
@@ -357,10 +357,10 @@ class Server::Parts {
 
   void start_timers() {
     timers_.push_back(
-        std::make_unique<Periodic>(deps_.loop, deps_.workers, AuthorityKeeper::kTickInterval,
+        std::make_unique<Periodic>(deps_.loop, deps_.workers, deps_.pace.authority_tick,
                                    [this] { static_cast<void>(keeper_->tick().ok()); }));
     timers_.push_back(
-        std::make_unique<Periodic>(deps_.loop, deps_.workers, ServerSvid::kTickInterval,
+        std::make_unique<Periodic>(deps_.loop, deps_.workers, deps_.pace.svid_tick,
                                    [this] { static_cast<void>(server_svid_->tick().ok()); }));
     const ServerSection& section = config_.section;
     pruning_ = std::make_unique<Pruning>(

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "lib/base/clock.h"
+#include "lib/base/limits.h"
 #include "lib/base/random.h"
 #include "lib/io/network.h"
 #include "lib/io/workers.h"
@@ -22,6 +23,8 @@
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics_registry.h"
 #include "lib/tls/handshake.h"
+#include "server/ca/authority_keeper.h"
+#include "server/ca/server_svid.h"
 #include "server/config/config.h"
 
 namespace steeple::server {
@@ -37,6 +40,13 @@ Result<Stores> open_stores(const ServerConfig& config);
 // Every mistake and every unbuilt plugin of the section, without touching files.
 Result<void> check_plugins(const ServerConfig& config);
 
+// How often the server turns to what no event announces. Simulations of weeks stretch it.
+struct Pace {
+  Duration connection_age_max = limits::kConnectionAgeMax;  // of the TCP endpoint
+  Duration authority_tick = AuthorityKeeper::kTickInterval;
+  Duration svid_tick = ServerSvid::kTickInterval;
+};
+
 class Server {
  public:
   struct Deps {
@@ -48,6 +58,7 @@ class Server {
     Random& random;
     Logger log;
     MetricsRegistry* metrics = nullptr;  // null: none
+    Pace pace = {};
   };
 
   // Opens, checks and listens. An error says what failed; nothing keeps running then.

@@ -70,6 +70,8 @@ struct AgentConfig {
   std::size_t x509_cache_max = 1000;
   std::size_t jwt_cache_max = 1000;
   Duration sync_interval = std::chrono::seconds(5);
+  // No key: while the server pushes changes, a full sync still happens this often.
+  Duration safety_sync_interval = std::chrono::minutes(5);
   Duration jwt_cache_hit_timeout = std::chrono::seconds(30);
   bool use_sync_authorized_entries = true;
   RateLimits rate_limits;

@@ -305,7 +305,7 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
     }
     Duration wait;
     if (push_.live()) {
-      wait = deps_.random.jitter(kSafetySyncInterval, 0.2);
+      wait = deps_.random.jitter(options_.safety_interval, 0.2);
     } else {
       wait = deps_.random.jitter(options_.sync_interval, 0.1);
       if (deps_.cache.svid_count() == 0) {

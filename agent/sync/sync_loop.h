@@ -26,8 +26,6 @@
 
 namespace steeple::agent {
 
-// While the push stream lives, a full sync still happens this often (20 % jitter).
-inline constexpr auto kSafetySyncInterval = std::chrono::minutes(5);
 inline constexpr auto kSyncBackoffMax = std::chrono::minutes(8);
 
 class SyncLoop {
@@ -35,6 +33,8 @@ class SyncLoop {
   struct Options {
     spiffe::TrustDomain trust_domain;
     Duration sync_interval = std::chrono::seconds(5);
+    // While the push stream lives, a full sync still happens this often (20 % jitter).
+    Duration safety_interval = std::chrono::minutes(5);
     bool use_sync_rpc = true;
     bool use_push = true;  // false: poll only
     crypto::KeyType workload_key_type = crypto::KeyType::kEcP256;
