@@ -249,7 +249,12 @@ bool OutgoingCall::stream_closed(std::uint32_t error_code) {
   if (unprocessed && prepare_retry()) {
     return true;
   }
-  complete(outcome(error_code));
+  // The server's clock may ring first; its reset then means our deadline.
+  if (error_code == NGHTTP2_CANCEL && loop_.clock().steady() >= deadline_) {
+    complete(deadline_exceeded("context deadline exceeded"));
+  } else {
+    complete(outcome(error_code));
+  }
   return false;
 }
 

@@ -127,6 +127,7 @@ H2Session::H2Session(io::Loop& loop, std::shared_ptr<Scratch> scratch,
       scratch_(std::move(scratch)),
       connection_(std::move(connection)),
       peer_(connection_->peer()),
+      is_server_(settings.server),
       keepalive_interval_(settings.keepalive_interval),
       keepalive_timeout_(settings.keepalive_timeout),
       timer_(loop) {
@@ -231,8 +232,9 @@ void H2Session::turn(bool readable) {
     finish_gracefully();
     return;
   }
-  // A peer that does not take our output gets none of its input read: memory stays bounded.
-  want(pending_.empty(), !pending_.empty());
+  // A client that does not take our output gets none of its input read: memory stays bounded. The
+  // client itself always reads, or two full sockets would wait for each other.
+  want(pending_.empty() || !is_server_, !pending_.empty());
 }
 
 // False at end of stream or error.

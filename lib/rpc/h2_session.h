@@ -119,8 +119,9 @@ class H2Session : public std::enable_shared_from_this<H2Session> {
   const std::shared_ptr<const io::Peer> peer_;
   nghttp2_session* session_ = nullptr;
   std::string pending_;  // generated, not yet taken by the socket
-  Duration keepalive_interval_;
-  Duration keepalive_timeout_;
+  const bool is_server_;
+  const Duration keepalive_interval_;
+  const Duration keepalive_timeout_;
   io::Timer timer_;     // keepalive, then the wait for the peer's EOF
   bool heard_ = false;  // bytes came since the last keepalive tick
   bool ping_unanswered_ = false;

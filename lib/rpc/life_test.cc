@@ -295,8 +295,9 @@ TEST_F(Life, a_server_that_never_speaks_runs_into_the_connect_timeout) {
 
 // Speaks just enough HTTP/2 to refuse every stream, and counts them.
 struct Refuser {
-  void take(std::unique_ptr<io::Connection> taken) {
+  void take(std::unique_ptr<io::Connection> taken, io::Loop& loop) {
     connection = std::move(taken);
+    timer = std::make_unique<io::Timer>(loop);
     out = testing::frame(NGHTTP2_SETTINGS, 0, 0, "");
     connection->on_ready([this](bool readable, bool) { turn(readable); });
     connection->interest(true, true);
@@ -311,8 +312,12 @@ struct Refuser {
     std::string next =
         std::string("\1\4", 2) + testing::be32(static_cast<std::uint32_t>(seen * 2 + 1));
     if (in.find(next) != std::string::npos) {
-      out += testing::rst_frame(static_cast<std::uint32_t>(seen * 2 + 1), NGHTTP2_REFUSED_STREAM);
+      auto stream = static_cast<std::uint32_t>(seen * 2 + 1);
       ++seen;
+      timer->start(refuse_after, [this, stream] {
+        out += testing::rst_frame(stream, code);
+        connection->interest(true, true);
+      });
     }
     if (!out.empty()) {
       io::IoResult put = connection->write(out);
@@ -324,21 +329,53 @@ struct Refuser {
   std::string in;
   std::string out;
   int seen = 0;
+  std::uint32_t code = NGHTTP2_REFUSED_STREAM;
+  Duration refuse_after{};
+  std::unique_ptr<io::Timer> timer;
 };
 
 TEST_F(Life, a_refused_stream_is_sent_again_once_and_then_fails) {
   Refuser refuser;
-  auto listening =
-      server_network
-          ->listen(server_loop, io::Endpoint::tcp("", 8081), {},
-                   [&](std::unique_ptr<io::Connection> c) { refuser.take(std::move(c)); })
-          .take();
+  auto listening = server_network
+                       ->listen(server_loop, io::Endpoint::tcp("", 8081), {},
+                                [&](std::unique_ptr<io::Connection> c) {
+                                  refuser.take(std::move(c), server_loop);
+                                })
+                       .take();
   auto client = channel();
   Result<Bytes> answer = call(*client, kEcho, "again");
   EXPECT_EQ(refuser.seen, 2);
   EXPECT_EQ(answer.error().code, Code::kUnavailable);
   EXPECT_EQ(answer.error().message,
             "stream terminated by RST_STREAM with error code: REFUSED_STREAM");
+}
+
+// Seen against grpc-go: its timer rang first, its RST_STREAM(CANCEL) came before ours did.
+TEST(Deadline, a_reset_at_the_deadline_means_the_deadline) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    FakeClock clock;
+    io::SimScheduler scheduler(clock, seed);
+    io::SimLoop loop(scheduler);
+    io::SimSwitch wires(scheduler, {.latency_min = Duration(0), .latency_max = Duration(0)});
+    auto network = wires.join("host");
+    Refuser server;
+    server.code = NGHTTP2_CANCEL;
+    server.refuse_after = seconds(1);
+    auto listening =
+        network
+            ->listen(loop, io::Endpoint::tcp("", 1), {},
+                     [&](std::unique_ptr<io::Connection> c) { server.take(std::move(c), loop); })
+            .take();
+    Channel channel({loop, *network, nullptr, scheduler.random()},
+                    io::Endpoint::tcp("localhost", 1), nullptr);
+    std::optional<Result<Bytes>> answer;
+    auto call = channel.unary(kEcho, "x", {.timeout = seconds(1)},
+                              [&](Result<Bytes> reply) { answer = std::move(reply); });
+    ASSERT_TRUE(scheduler.run_while_not([&] { return answer.has_value(); }, seconds(5)));
+    EXPECT_EQ(answer->error().code, Code::kDeadlineExceeded) << "seed " << seed;
+    call.reset();
+    server.connection.reset();
+  }
 }
 
 TEST_F(Life, reconnect_finishes_old_calls_on_the_old_connection) {

@@ -116,6 +116,34 @@ TEST(Stream, both_directions_interleave_message_by_message) {
   EXPECT_EQ(order[99], "99!");
 }
 
+TEST(Stream, both_sides_may_be_full_without_a_standstill) {
+  World world;
+  std::size_t at_server = 0;
+  std::shared_ptr<ServerStream> kept;
+  world.server.stream(kMethod, [&](std::shared_ptr<ServerStream> stream) {
+    kept = stream;
+    stream->on_message([&](ByteView message) {
+      at_server += message.size();
+      kept->send(Bytes(message));
+    });
+    stream->on_half_close([&] { kept->finish({}); });
+  });
+  world.listen();
+  auto channel = world.channel();
+  std::size_t at_client = 0;
+  bool done = false;
+  auto call = channel->stream(kMethod, {},
+                              {.on_message = [&](ByteView message) { at_client += message.size(); },
+                               .on_done = [&](const Result<void>&) { done = true; }});
+  for (int i = 0; i < 60; ++i) {
+    call->send(Bytes(std::size_t{1} << 20, 'x'));
+  }
+  call->close_send();
+  world.until([&] { return done; });
+  EXPECT_EQ(at_server, std::size_t{60} << 20);
+  EXPECT_EQ(at_client, at_server);
+}
+
 TEST(Stream, a_paused_reader_closes_the_window_and_loses_nothing) {
   World world;
   Accepted accepted(world.server);
