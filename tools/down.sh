@@ -11,7 +11,7 @@ for name in backend agent server; do
   [ -f "$file" ] || continue
   pid=$(cat "$file")
   case "$(readlink "/proc/$pid/exe" 2>/dev/null | sed "s/ (deleted)$//" || true)" in
-    "$PWD"/build/bin/* | "$PWD"/.run/bin/*)
+    "$PWD"/build/* | "$PWD"/.run/bin/*)
       kill "$pid"
       for _ in $(seq 100); do
         [ -d "/proc/$pid" ] || break

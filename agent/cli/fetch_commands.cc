@@ -188,14 +188,14 @@ int run_watch(const WorkloadFlags& flags, cli::Environment& environment) {
 }  // namespace
 
 void add_fetch_commands(std::vector<cli::Command>& table) {
-  cli::CommandOptions named{.flag_set_name = "fetch x509"};
+  cli::CommandOptions named{.flag_set_name = "fetch x509", .repeat_flag_error = true};
   constexpr const char* kSynopsis = "Fetches X509 SVIDs from the Workload API";
   table.push_back(cli::command<FetchFlags>("api fetch", kSynopsis, bind_fetch, run_fetch, named));
   table.push_back(
       cli::command<FetchFlags>("api fetch x509", kSynopsis, bind_fetch, run_fetch, named));
   table.push_back(cli::command<WorkloadFlags>(
       "api watch", "Attaches to the Workload API and prints updates as they're received",
-      bind_watch, run_watch, {.flag_set_name = "watch"}));
+      bind_watch, run_watch, {.flag_set_name = "watch", .repeat_flag_error = true}));
 }
 
 }  // namespace steeple::agent

@@ -112,8 +112,8 @@ Result<void> get_info(const AdminFlags& flags, cli::Environment& environment) {
 void add_status_commands(std::vector<cli::Command>& table) {
   table.push_back(cli::command<HealthFlags>("healthcheck", "Determines agent health status",
                                             bind_health, run_health, {.flag_set_name = "health"}));
-  table.push_back(
-      cli::command<AdminFlags>("debug getinfo", "Get debug information", bind_admin, get_info));
+  table.push_back(cli::command<AdminFlags>(
+      "debug getinfo", "Prints debug information about the agent", bind_admin, get_info));
   cli::add_logger_commands(table, {.socket = cli::agent_admin_socket(),
                                    .socket_help = "Path to the SPIRE Agent admin API socket",
                                    .instance_help = {},

@@ -49,9 +49,6 @@ Result<void> set_level(const LoggerCommands& which, const Flags& flags, Environm
   if (flags.level.empty()) {
     return invalid_argument("a value (-level) must be set");
   }
-  if (which.launch_level && flags.level == "launch") {
-    return call(which, flags, "ResetLogLevel", ResetLogLevelRequest(), environment);
-  }
   auto level = parse_log_level(flags.level);
   if (!level.ok()) {
     return invalid_argument(fmt::format("the value {} is not a valid setting", quote(flags.level)));
@@ -72,9 +69,7 @@ Command make(const LoggerCommands& which, std::string name, std::string synopsis
     add_output_flag(flags, to.output);
     if (with_level) {
       flags.add("level", &to.level,
-                fmt::format("The new log level, one of (panic, fatal, error, warn, info, debug, "
-                            "trace{})",
-                            which.launch_level ? ", launch" : ""));
+                "The new log level, one of (panic, fatal, error, warn, info, debug, trace)");
     }
   };
   auto finished = [run = std::move(run)](const Flags& flags, Environment& environment) {

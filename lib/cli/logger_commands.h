@@ -18,7 +18,6 @@ struct LoggerCommands {
   std::string socket_help;    // of -socketPath
   std::string instance_help;  // of -instance; empty: there is no such flag
   std::string service;        // "/spire.api.server.logger.v1.Logger/"
-  bool launch_level = false;  // `set -level launch` means reset
   bool target_in_errors = false;
 };
 

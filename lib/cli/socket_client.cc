@@ -34,10 +34,9 @@ rpc::CallOptions SocketClient::call_options() const {
 
 Error SocketClient::explain(Error error) const {
   constexpr std::string_view kDial = "dial unix ";
-  if (error.code == Code::kUnavailable && error.message.starts_with(kDial)) {
-    error.message =
-        fmt::format("connection error: desc = \"transport: Error while dialing: dial unix {}{}\"",
-                    options_.target_in_errors ? "//" : "", error.message.substr(kDial.size()));
+  std::size_t at = error.message.find(kDial);
+  if (options_.target_in_errors && error.code == Code::kUnavailable && at != std::string::npos) {
+    error.message.insert(at + kDial.size(), "//");
   }
   error.message = rpc::go_text(error);
   return error;

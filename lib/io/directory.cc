@@ -228,7 +228,7 @@ Result<void> write_file(const std::string& path, ByteView content, mode_t mode) 
   TRY(check_name(name));
   FileDescriptor folder(::open(folder_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.valid()) {
-    return errno_error(errno, fmt::format("open {}", folder_path));
+    return errno_error(errno, fmt::format("open {}", path));
   }
   return write_at(folder.get(), name, content, mode, path);
 }

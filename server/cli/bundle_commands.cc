@@ -234,12 +234,12 @@ Result<void> remove(const DeleteFlags& flags, cli::Environment& environment) {
 
 void add_bundle_commands(std::vector<cli::Command>& table) {
   table.push_back(cli::command<ClientFlags>("bundle count", "Count bundles", bind_count, count));
-  table.push_back(
-      cli::command<DeleteFlags>("bundle delete", "Deletes bundle data", bind_delete, remove));
+  table.push_back(cli::command<DeleteFlags>("bundle delete", "Deletes federated bundle data",
+                                            bind_delete, remove));
   table.push_back(
       cli::command<ListFlags>("bundle list", "Lists federated bundle data", bind_list, list));
-  table.push_back(
-      cli::command<SetFlags>("bundle set", "Creates or updates bundle data", bind_set, set));
+  table.push_back(cli::command<SetFlags>("bundle set", "Creates or updates federated bundle data",
+                                         bind_set, set));
   table.push_back(
       cli::command<ShowFlags>("bundle show", "Prints server CA bundle to stdout", bind_show, show));
 }

@@ -293,17 +293,16 @@ Result<void> print_deleted(const BatchDeleteEntryResponse& response,
       environment.out << fmt::format("Deleted entry with ID: {}\n", result.id());
     }
   }
-  environment.out << "\n";
+  environment.out << (deleted > 0 ? "\n\n" : "");
   for (const auto& result : response.results()) {
     if (result.status().code() != 0) {
       ++failed;
       environment.err << fmt::format(
           "Failed to delete entry with ID {} (code: {}, msg: {})\n", result.id(),
           code_name(static_cast<Code>(result.status().code())), quote(result.status().message()));
-      environment.out << "\n";
     }
   }
-  environment.out << "\n";
+  environment.out << (failed > 0 ? "\n\n" : "");
   if (failed == 0) {
     environment.out << fmt::format("Deleted {} entries successfully", deleted);
     return {};

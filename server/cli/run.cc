@@ -169,11 +169,13 @@ int validate(const RunFlags& flags, cli::Environment& environment) {
 
 }  // namespace
 
-cli::Command run_command() { return cli::command<RunFlags>("run", "Runs the server", bind, run); }
+cli::Command run_command() {
+  return cli::command<RunFlags>("run", "Runs the server", bind, run, {.repeat_flag_error = true});
+}
 
 cli::Command validate_command() {
   return cli::command<RunFlags>("validate", "Validates a SPIRE server configuration file", bind,
-                                validate);
+                                validate, {.repeat_flag_error = true});
 }
 
 }  // namespace steeple::server

@@ -89,17 +89,16 @@ Result<void> get_info(const ClientFlags& flags, cli::Environment& environment) {
 
 void add_status_commands(std::vector<cli::Command>& table) {
   table.push_back(cli::command<HealthFlags>("healthcheck", "Determines server health status",
-                                            bind_health, healthcheck, {.flag_set_name = "health"}));
+                                            bind_health, healthcheck));
   cli::add_logger_commands(table,
                            {.socket = cli::server_socket(),
                             .socket_help = "Path to the SPIRE Server API socket",
                             .instance_help = "Instance name to substitute into socket templates "
                                              "(env SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE).",
                             .service = "/spire.api.server.logger.v1.Logger/",
-                            .launch_level = true,
                             .target_in_errors = true});
-  table.push_back(
-      cli::command<ClientFlags>("debug getinfo", "Get debug information", bind_plain, get_info));
+  table.push_back(cli::command<ClientFlags>(
+      "debug getinfo", "Prints debug information about the server", bind_plain, get_info));
 }
 
 }  // namespace steeple::server
