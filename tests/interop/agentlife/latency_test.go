@@ -9,8 +9,11 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,4 +76,15 @@ func TestChangesReachAWaitingWorkloadSoon(t *testing.T) {
 			t.Errorf("entry %s -> workload: p50 %v, want at most %v", name, p50, bound)
 		}
 	}
+}
+
+// keyID is the kid of a token's header.
+func keyID(t *testing.T, token string) string {
+	t.Helper()
+	encoded, _, _ := strings.Cut(token, ".")
+	var header struct {
+		KeyID string `json:"kid"`
+	}
+	NoError(t, json.Unmarshal(Must[[]byte](t)(base64.RawURLEncoding.DecodeString(encoded)), &header))
+	return header.KeyID
 }

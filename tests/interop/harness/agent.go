@@ -48,6 +48,8 @@ type Agent struct {
 	AdminPath  string
 	ConfigPath string
 	Process    *Process
+	// The program for the next start; empty: the one under test.
+	Program string
 }
 
 // StartAgent configures an agent of the server, starts it and waits until it is healthy.
@@ -119,7 +121,11 @@ func (a *Agent) config(t testing.TB, s *Server, o AgentOptions) string {
 // Start runs the agent (again).
 func (a *Agent) Start(t testing.TB, waitHealthy bool) {
 	t.Helper()
-	a.Process = Start(t, a.Dir, "spire-agent", Binary(t, "spire-agent"), "run", "-config", a.ConfigPath)
+	program := a.Program
+	if program == "" {
+		program = Binary(t, "spire-agent")
+	}
+	a.Process = Start(t, a.Dir, "spire-agent", program, "run", "-config", a.ConfigPath)
 	if waitHealthy {
 		a.WaitHealthy(t)
 	}

@@ -68,6 +68,8 @@ type Server struct {
 	ConfigPath string
 	Port       int
 	Process    *Process
+	// The program for the next start; empty: the one under test.
+	Program string
 
 	mu    sync.Mutex
 	admin *grpc.ClientConn
@@ -138,7 +140,11 @@ func (s *Server) config(o ServerOptions) string {
 // Start runs the server (again) and waits until it is healthy.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	s.Process = Start(t, s.Dir, "spire-server", Binary(t, "spire-server"), "run", "-config", s.ConfigPath)
+	program := s.Program
+	if program == "" {
+		program = Binary(t, "spire-server")
+	}
+	s.Process = Start(t, s.Dir, "spire-server", program, "run", "-config", s.ConfigPath)
 	s.WaitHealthy(t)
 }
 
