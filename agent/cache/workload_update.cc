@@ -2,6 +2,8 @@
 
 #include "agent/cache/workload_update.h"
 
+#include <algorithm>
+
 #include "workload.pb.h"
 
 namespace steeple::agent {
@@ -79,29 +81,26 @@ const Bytes& WorkloadUpdate::jwt_bundles_response() const {
   return *jwt_bundles_response_;
 }
 
+bool WorkloadUpdate::same_x509_svids_as(const WorkloadUpdate& other) const {
+  auto same_identity = [](const X509Identity& a, const X509Identity& b) {
+    return a.svid == b.svid && a.entry->id == b.entry->id && a.entry->hint == b.entry->hint &&
+           a.entry->spiffe_id == b.entry->spiffe_id;
+  };
+  // Taints, JWT keys and sequence numbers are no part of the response.
+  auto same_authorities = [](const TrustBundlePtr& a, const TrustBundlePtr& b) {
+    return a == b || (a && b && a->bundle.trust_domain == b->bundle.trust_domain &&
+                      a->x509_der == b->x509_der);
+  };
+  return entries_.empty() == other.entries_.empty() && same_authorities(own_, other.own_) &&
+         std::ranges::equal(identities_, other.identities_, same_identity) &&
+         std::ranges::equal(federated_, other.federated_, same_authorities);
+}
+
 bool WorkloadUpdate::same_as(const WorkloadUpdate& other) const {
-  if (identities_.size() != other.identities_.size() || entries_.size() != other.entries_.size() ||
-      federated_.size() != other.federated_.size() || !same_bundle(own_, other.own_)) {
-    return false;
-  }
-  for (std::size_t i = 0; i < entries_.size(); ++i) {
-    if (entries_[i] != other.entries_[i] && *entries_[i] != *other.entries_[i]) {
-      return false;
-    }
-  }
-  for (std::size_t i = 0; i < identities_.size(); ++i) {
-    const X509Identity& mine = identities_[i];
-    const X509Identity& theirs = other.identities_[i];
-    if (mine.svid != theirs.svid || mine.entry->id != theirs.entry->id) {
-      return false;
-    }
-  }
-  for (std::size_t i = 0; i < federated_.size(); ++i) {
-    if (!same_bundle(federated_[i], other.federated_[i])) {
-      return false;
-    }
-  }
-  return true;
+  auto same_entry = [](const EntryPtr& a, const EntryPtr& b) { return a == b || *a == *b; };
+  return same_x509_svids_as(other) && same_bundle(own_, other.own_) &&
+         std::ranges::equal(federated_, other.federated_, same_bundle) &&
+         std::ranges::equal(entries_, other.entries_, same_entry);
 }
 
 }  // namespace steeple::agent

@@ -54,8 +54,9 @@ class WorkloadUpdate {
   const Bytes& x509_bundles_response() const;
   const Bytes& jwt_bundles_response() const;
 
-  // Would say the same in every response.
+  // Would say the same in every response, or in x509_svid_response.
   bool same_as(const WorkloadUpdate& other) const;
+  bool same_x509_svids_as(const WorkloadUpdate& other) const;
 
  private:
   std::vector<EntryPtr> entries_;

@@ -192,6 +192,10 @@ void X509Cache::Core::deliver(Workload& workload, Subscriber& subscriber) {
     if (update->identities().empty() || (!subscriber.told && waits(workload))) {
       return;
     }
+    if (subscriber.told && update->same_x509_svids_as(*subscriber.told)) {
+      subscriber.told = update;  // an entry whose SVID is still to come
+      return;
+    }
   }
   subscriber.told = update;
   WorkloadUpdatePtr held = update;
