@@ -26,7 +26,7 @@ import fixture  # noqa: E402
 import table  # noqa: E402
 
 RELEASE = os.path.join(ROOT, "build/release")
-LOAD = os.path.join(RELEASE, "bench/load")
+LOAD = os.path.join(RELEASE, "bench-bin/load")
 STEP_SECONDS_MAX = 180
 START_ROUNDS = 10
 
