@@ -9,6 +9,8 @@ suites (all, in this order, when none is named):
   unit        unit and contract tests, release build
   go          process and interop tests: go-spiffe, spire-api-sdk, grpc-go, h2spec
   simulation  whole servers and agents on simulated time and network, 500 seeds
+  cli         the command lines, against recorded outputs
+  package     the installed client library in somebody else's project
   crash       kill -9 of server and agent under load, 200 rounds
   asan, tsan  unit and contract tests under the sanitizers
   fuzz        each fuzz target for a few seconds
@@ -164,6 +166,8 @@ SUITES = {
     "unit": unit,
     "go": go,
     "simulation": driver("simulation", 1200),
+    "cli": driver("cli", 300),
+    "package": driver("package", 300),
     "crash": driver("crash", 1200),
     "asan": lambda tally: unit(tally, "asan"),
     "tsan": lambda tally: unit(tally, "tsan"),
@@ -182,7 +186,7 @@ def main():
         return 2
     tally = Tally()
     for name in names or SUITES:
-        if not names and name in ("simulation", "crash", "fuzz") and not (ROOT / "tests" / name / "run.py").exists():
+        if not names and name in ("simulation", "cli", "package", "crash", "fuzz") and not (ROOT / "tests" / name / "run.py").exists():
             continue
         started = time.monotonic()
         SUITES[name](tally)

@@ -1,0 +1,11 @@
+# find_package(steeple): what the client library stands on, then the library.
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+find_dependency(OpenSSL)
+find_dependency(Protobuf)
+find_dependency(fmt)
+find_dependency(nlohmann_json)
+find_dependency(Boost)
+find_dependency(PkgConfig)
+pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
+include(${CMAKE_CURRENT_LIST_DIR}/steepleTargets.cmake)
