@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// How endpoints read in logs and errors.
+
 #include "lib/io/network.h"
 
 namespace steeple::io {

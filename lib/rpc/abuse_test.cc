@@ -259,9 +259,10 @@ TEST_F(Abuse, two_hundred_thousand_rapid_resets_end_one_connection_and_no_more) 
   double before = rss_kib();
   RawClient client;
   connect(client);
+  const std::string block = testing::header_block(request_fields("/test.Echo/Worker"));
   std::string flood;
   for (std::uint32_t i = 0; i < 200'000; ++i) {
-    flood += headers_frame(i * 2 + 1, request_fields("/test.Echo/Worker"), false) +
+    flood += frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, i * 2 + 1, block) +
              data_frame(i * 2 + 1, message("x"), true) + rst_frame(i * 2 + 1, NGHTTP2_CANCEL);
   }
   double held = static_cast<double>(flood.size()) / 1024;

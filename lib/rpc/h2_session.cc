@@ -53,7 +53,11 @@ struct H2Session::Callbacks {
     return 0;
   }
   static int frame_send(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    self(user).on_frame_sent(*frame);
+    H2Session& session = self(user);
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+      session.violated_ = true;
+    }
+    session.on_frame_sent(*frame);
     return 0;
   }
   static int stream_close(nghttp2_session*, std::int32_t id, std::uint32_t code, void* user) {
@@ -366,6 +370,10 @@ void H2Session::keepalive_tick() {
 // Everything is said. Closing at once could destroy our last frames on their way (unread input
 // turns close into a reset), so wait for the peer to close, but not long.
 void H2Session::finish_gracefully() {
+  if (violated_) {
+    close_now(unavailable("http2: the peer broke the protocol"));  // deserves no patience
+    return;
+  }
   if (lingering_) {
     want(true, false);
     return;

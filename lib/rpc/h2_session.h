@@ -131,6 +131,7 @@ class H2Session : public std::enable_shared_from_this<H2Session> {
   bool reading_ = false;  // interests as last told to the connection
   bool writing_ = false;
   bool lingering_ = false;  // all said; waiting for the peer to close
+  bool violated_ = false;   // we said GOAWAY with an error
   bool disconnected_ = false;
   std::unique_ptr<Error> leaving_;  // disconnect asked for inside a turn
 };

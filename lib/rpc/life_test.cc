@@ -517,10 +517,10 @@ std::uint64_t stormy_run(std::uint64_t seed) {
 
 TEST(Storm, every_call_gets_its_answer_and_a_seed_replays) {
   std::set<std::uint64_t> different;
-  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     different.insert(stormy_run(seed));
   }
-  EXPECT_EQ(different.size(), 30U);
+  EXPECT_EQ(different.size(), 12U);
   EXPECT_EQ(stormy_run(7), stormy_run(7));
 }
 

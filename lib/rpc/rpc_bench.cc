@@ -27,7 +27,7 @@ constexpr auto kEcho = "/bench.Echo/Echo";
 constexpr auto kWait = "/bench.Echo/Wait";
 constexpr std::size_t kProcFileBytesMax = 64 << 10;
 
-void serve(const std::string& path) {
+void serve(const std::string& path, int ready) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   io::AsioLoop loop;
   io::SocketNetwork network;
@@ -46,6 +46,7 @@ void serve(const std::string& path) {
   auto listener =
       network.listen(loop, io::Endpoint::unix_socket(path), {},
                      [&server](std::unique_ptr<io::Connection> c) { server.serve(std::move(c)); });
+  CHECK(::write(ready, "x", 1) == 1);
   loop.run();
 }
 
@@ -143,14 +144,15 @@ void measure_memory(pid_t server, Client& client, std::size_t count) {
 
 int run() {
   std::string path = fmt::format("/tmp/steeple-rpc-bench-{}", ::getpid());
+  int ready[2];
+  CHECK(::pipe(ready) == 0);
   pid_t server = ::fork();
   if (server == 0) {
-    serve(path);
+    serve(path, ready[1]);
     return 0;
   }
-  while (::access(path.c_str(), F_OK) != 0) {
-    ::usleep(1000);
-  }
+  char byte = 0;
+  CHECK(::read(ready[0], &byte, 1) == 1);
   {
     Client client(path);
     fmt::print("server RSS idle: {:.0f} KiB\n", rss_kib(server));

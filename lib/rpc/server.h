@@ -7,6 +7,8 @@
 // loop, for those that are registered so because they only read memory) and are plain functions
 // that return a Result. Streams are objects on the loop. The `authorize` hook runs before every
 // handler, on the same thread as a unary handler would, and a refusal is the call's status.
+// Destroy a Server on its loop, not from inside its own handlers; what then still runs on workers
+// finishes unheard. The workers must end before the loop does.
 
 #pragma once
 
