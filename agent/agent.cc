@@ -112,7 +112,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
             .server = io::Endpoint::tcp(config_.server_address, config_.server_port),
             .bootstrap = config_.bootstrap,
             .rotation = config_.rotation,
-            .user_agent = std::string("spire-agent/") + kVersion,
+            .user_agent = fmt::format("spire-agent/{}", kVersion),
             .memory_keys = deps_.memory_keys},
         NodeIdentity::Deps{.loop = deps_.loop,
                            .workers = deps_.workers,
