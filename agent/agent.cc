@@ -106,13 +106,16 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
     if (ended_) {
       return;
     }
+    // Built apart: inside the braces g++ 12 takes it for a copy out of bounds when it optimises.
+    std::string user_agent = "spire-agent/";
+    user_agent += kVersion;
     identity_.emplace(
         NodeIdentity::Options{
             .trust_domain = config_.trust_domain,
             .server = io::Endpoint::tcp(config_.server_address, config_.server_port),
             .bootstrap = config_.bootstrap,
             .rotation = config_.rotation,
-            .user_agent = fmt::format("spire-agent/{}", kVersion),
+            .user_agent = std::move(user_agent),
             .memory_keys = deps_.memory_keys},
         NodeIdentity::Deps{.loop = deps_.loop,
                            .workers = deps_.workers,
