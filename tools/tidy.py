@@ -37,6 +37,11 @@ BANNED = [
     (r"\b(TODO|FIXME|XXX)\b(?!\(#\d+\))", "TODO(#issue)", ("tools/tidy.py",)),
     (r"#include <(format|print|generator)>", "libfmt", ()),
 ]
+# What tests and benchmarks may use all the same: threads that race, OpenSSL as a judge, real waits
+# of a load program.
+TEST_MAY = ("openssl", "thread", "sleep")
+# The reference's table definitions stand as SQLite keeps them.
+LONG_LINES = ("server/datastore/schema.cc",)
 TEST_FILE = re.compile(r"(_test|_bench|_fuzz)\.cc$|^tests/|^bench/|/fake_")
 
 
@@ -95,21 +100,21 @@ def includes(path, lines, order, problems):
         if not match or is_test:
             continue
         other = layer_of(match.group(1), order)
-        if other is None:
+        if other is None and not match.group(1).endswith(".pb.h"):
             problems.append((path, number, f'"{match.group(1)}" is in no layer', "tools/layers.txt"))
-        elif own is not None and other > own:
+        elif own is not None and other is not None and other > own:
             problems.append((path, number, f"{order[own]} includes {order[other]}, an arrow that points up",
                              "a callback or a lower home"))
 
 
 def code(path, lines, problems):
     for number, line in enumerate(lines, 1):
-        if len(line) > COLUMNS_MAX:
+        if len(line) > COLUMNS_MAX and path.as_posix() not in LONG_LINES:
             problems.append((path, number, f"the line has {len(line)} columns", f"at most {COLUMNS_MAX}"))
         plain = strip_code(line)
         for pattern, instead, allowed in BANNED:
             if re.search(pattern, plain) and not path.as_posix().startswith(allowed or ("\0",)):
-                if TEST_FILE.search(path.as_posix()) and "openssl" in pattern:
+                if TEST_FILE.search(path.as_posix()) and any(word in pattern for word in TEST_MAY):
                     continue
                 if re.search(r"=\s*delete", plain) and "delete" in pattern:
                     continue

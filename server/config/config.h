@@ -109,7 +109,9 @@ struct ServerConfig {
   std::vector<std::string> warnings;  // to be logged once there is a logger
 
   Duration agent_ttl() const { return section.agent_ttl.value_or(section.default_x509_svid_ttl); }
-  crypto::KeyType jwt_key_type() const { return section.jwt_key_type.value_or(section.ca_key_type); }
+  crypto::KeyType jwt_key_type() const {
+    return section.jwt_key_type.value_or(section.ca_key_type);
+  }
 };
 
 // Checks a parsed document. Unknown keys are in `report` as well as in the error.

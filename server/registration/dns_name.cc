@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// DNS names of certificates (entry_validation.h): RFC 1123 labels, and where a wildcard may stand.
+
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -25,7 +25,7 @@ constexpr std::size_t kInputBytesMax = 4096;
 constexpr std::size_t kCorpusMax = 10'000;
 
 // One bit per place of code; written by every instrumented edge.
-std::uint8_t seen[kMapSize];   // NOLINT: shared with the compiler's hook
+std::uint8_t seen[kMapSize];    // NOLINT: shared with the compiler's hook
 std::uint64_t fresh_edges = 0;  // NOLINT: as above
 std::string current;            // NOLINT: what is being run, for the crash file
 std::string crash_file;         // NOLINT: its name
@@ -55,9 +55,10 @@ class Mutator {
 
  private:
   void one(std::string& input, const std::vector<std::string>& corpus) {
-    static constexpr const char* kWords[] = {"{",  "}",  "[",    "]",    "\"", "\\u0000", ":", ",",
-                                             "=",  ".",  "null", "true", "-1", "1e999",  "//", "\r\n",
-                                             "\n", "<<", "${",   "spiffe://", "0x7fffffff"};
+    static constexpr const char* kWords[] = {
+        "{",  "}",    "[",  "]",    "\"",   "\\u0000",   ":",
+        ",",  "=",    ".",  "null", "true", "-1",        "1e999",
+        "//", "\r\n", "\n", "<<",   "${",   "spiffe://", "0x7fffffff"};
     std::size_t at = below(input.size() + 1);
     switch (below(8)) {
       case 0:
@@ -165,7 +166,6 @@ int main(int argc, char** argv) {
       }
     }
   }
-  std::printf("%llu runs, %zu inputs kept\n", static_cast<unsigned long long>(runs),
-              corpus.size());
+  std::printf("%llu runs, %zu inputs kept\n", static_cast<unsigned long long>(runs), corpus.size());
   return 0;
 }
