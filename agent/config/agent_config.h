@@ -41,9 +41,9 @@ struct RateLimits {
 // Where the trust in the server comes from before there is a stored bundle; exactly one.
 struct BootstrapTrust {
   bool insecure = false;
-  std::string bundle_path;
-  std::string bundle_url;
-  std::string bundle_unix_socket;
+  std::string bundle_path = {};
+  std::string bundle_url = {};
+  std::string bundle_unix_socket = {};
   bool spiffe_format = false;  // else PEM
 };
 
