@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// The token cache: keys, eviction, taints.
+
 #include "agent/cache/jwt_cache.h"
 
 #include <gtest/gtest.h>
