@@ -4,6 +4,7 @@
 
   ./dev bench                        builds, then runs this
   python3 bench/run.py [--programs FOLDER] [--out FILE] [--entries N] [--only raw|server|agent]
+                       [--build FOLDER]
 
 CPU time is the process's own, from /proc/<pid>/task/*/schedstat. The programs run in a temporary
 folder on loopback. Whole run: a few minutes.
@@ -25,12 +26,11 @@ sys.path.insert(0, os.path.join(ROOT, "bench"))
 import fixture  # noqa: E402
 import table  # noqa: E402
 
-RELEASE = os.path.join(ROOT, "build/release")
-LOAD = os.path.join(RELEASE, "bench-bin/load")
 STEP_SECONDS_MAX = 180
 START_ROUNDS = 10
 
 STARTED = time.monotonic()
+BUILD = os.path.join(ROOT, "build/release")  # --build
 
 
 def say(text):
@@ -39,7 +39,7 @@ def say(text):
 
 def load(figures, verb, *arguments):
     """Runs one measurement of the load program and takes its figures as they come."""
-    process = subprocess.Popen([LOAD, verb, *map(str, arguments)], stdout=subprocess.PIPE,
+    process = subprocess.Popen([os.path.join(BUILD, "bench-bin/load"), verb, *map(str, arguments)], stdout=subprocess.PIPE,
                                text=True)
     try:
         for line in process.stdout:
@@ -57,7 +57,7 @@ def load(figures, verb, *arguments):
 
 def micro(figures, program, arguments, wanted):
     """Figures out of a micro benchmark's print: name -> pattern with one number."""
-    text = subprocess.run([os.path.join(RELEASE, program), *arguments], check=True, text=True,
+    text = subprocess.run([os.path.join(BUILD, program), *arguments], check=True, text=True,
                           capture_output=True, timeout=STEP_SECONDS_MAX).stdout
     for name, pattern in wanted.items():
         figures[name] = {"value": float(re.search(pattern, text).group(1))}
@@ -166,13 +166,16 @@ def document(figures, load_average):
 
 
 def main():
+    global BUILD
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", default=os.path.join(ROOT, "build/bin"))
     parser.add_argument("--out", default=os.path.join(ROOT, "docs/benchmarks.md"))
     parser.add_argument("--entries", type=int, default=28_000)
     parser.add_argument("--only", choices=("raw", "server", "agent"),
                         help="print this part only, write nothing")
+    parser.add_argument("--build", default=BUILD, help="where the group bench was built")
     options = parser.parse_args()
+    BUILD = os.path.abspath(options.build)
     load_average = os.getloadavg()[0]
     figures = {}
     with fixture.Fixture(os.path.abspath(options.programs)) as world:
@@ -182,9 +185,9 @@ def main():
             measure_server(figures, world, options.entries)
         if options.only in (None, "agent"):
             measure_agent(figures, world)
-    measure_sizes(figures, options.programs)
     if options.only:
         return
+    measure_sizes(figures, options.programs)
     text = document(figures, load_average)
     os.makedirs(os.path.dirname(options.out), exist_ok=True)
     with open(options.out, "w", encoding="utf-8") as file:
