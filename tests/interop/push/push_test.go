@@ -292,3 +292,15 @@ func TestABanEndsTheStream(t *testing.T) {
 		t.Error("a banned agent still watches")
 	}
 }
+
+// An agent that waits for changes must not hold up the server that stops.
+func TestAStoppingServerEndsTheStreamAtOnce(t *testing.T) {
+	s := start(t)
+	w := open(t, s.Dial(t, s.NewAgent(t)), 0, "")
+	w.next()
+	begin := time.Now()
+	s.Process.Stop(t)
+	if took := time.Since(begin); took > soon {
+		t.Errorf("the server took %v to stop", took)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/summerwind/h2spec/config"
@@ -23,9 +24,13 @@ func main() {
 	tls := flag.Bool("tls", false, "speak TLS, without verifying the server")
 	path := flag.String("path", "/", "of the requests")
 	timeout := flag.Duration("timeout", 2*time.Second, "for each answer")
+	cases := flag.String("cases", "", "only these, as http2/6.1/3, with commas between")
 	flag.Parse()
 	c := &config.Config{Host: "127.0.0.1", Port: *port, Path: *path, Timeout: *timeout, MaxHeaderLen: 4000,
 		TLS: *tls, Insecure: true, Strict: true}
+	if *cases != "" {
+		c.Sections = strings.Split(*cases, ",")
+	}
 	for _, suite := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {
 		suite.Test(c)
 		report(suite)
