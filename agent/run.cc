@@ -165,7 +165,7 @@ Result<void> serve(AgentConfig config, const Logger& log) {
                   .own_pid = ::getpid(),
                   .log = log,
                   .metrics = telemetry.sink()},
-      Agent::Hooks{.serving = {}, .ended = [&](Result<void> why) {
+      Agent::Hooks{.serving = cli::give_back_start_memory, .ended = [&](Result<void> why) {
                      ended = std::move(why);
                      loop.stop();
                    }});

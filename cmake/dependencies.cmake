@@ -14,21 +14,16 @@ pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl)
 
-# What ships carries these libraries inside: a third less resident memory and a quicker start than
-# with the shared ones, and only what is used. The targets found above get the archive's path.
-option(STEEPLE_STATIC "link the big libraries statically" OFF)
+# What ships carries these libraries inside: less resident memory and a quicker start than with the
+# shared ones. OpenSSL stays shared, so that the system's security updates reach it.
+option(STEEPLE_STATIC "link protobuf, nghttp2 and SQLite statically" OFF)
 if(STEEPLE_STATIC OR CMAKE_BUILD_TYPE STREQUAL "Release")
-  foreach(archive ssl crypto protobuf nghttp2 sqlite3)
+  foreach(archive protobuf nghttp2 sqlite3)
     find_library(STEEPLE_LIB_${archive} NAMES lib${archive}.a REQUIRED)
   endforeach()
-  foreach(pair "OpenSSL::SSL ssl" "OpenSSL::Crypto crypto" "protobuf::libprotobuf protobuf")
-    separate_arguments(pair)
-    list(GET pair 0 target)
-    list(GET pair 1 archive)
-    set_target_properties(${target} PROPERTIES
-      IMPORTED_LOCATION ${STEEPLE_LIB_${archive}}
-      IMPORTED_LOCATION_RELEASE ${STEEPLE_LIB_${archive}})
-  endforeach()
+  # The targets found above get the archive's path.
+  set_target_properties(protobuf::libprotobuf PROPERTIES
+    IMPORTED_LOCATION ${STEEPLE_LIB_protobuf} IMPORTED_LOCATION_RELEASE ${STEEPLE_LIB_protobuf})
   foreach(archive nghttp2 sqlite3)
     set_target_properties(PkgConfig::${archive} PROPERTIES
       INTERFACE_LINK_LIBRARIES "${STEEPLE_LIB_${archive}};${CMAKE_DL_LIBS}")

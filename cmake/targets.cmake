@@ -12,11 +12,22 @@ add_library(steeple_pch STATIC ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
 target_precompile_headers(steeple_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
 target_link_libraries(steeple_pch PUBLIC fmt::fmt)
 target_compile_options(steeple_pch PRIVATE ${STEEPLE_WARNINGS})
+# ccache tells precompiled headers apart by their bytes, which differ from folder to folder. With
+# CCACHE_PCH_EXTSUM (set by ./dev) it takes this sum of what went in instead, so that a fresh clone
+# finds what another one compiled.
+execute_process(COMMAND ${CMAKE_CXX_COMPILER} -std=gnu++23 -E -P ${CMAKE_SOURCE_DIR}/cmake/pch.h
+                OUTPUT_VARIABLE pch_text)
+string(SHA256 pch_sum "${pch_text} ${CMAKE_CXX_COMPILER_VERSION} ${CMAKE_BUILD_TYPE} ${STEEPLE_SANITIZE} ${STEEPLE_FUZZ}")
+file(WRITE ${CMAKE_BINARY_DIR}/CMakeFiles/steeple_pch.dir/cmake_pch.hxx.gch.sum "${pch_sum}\n")
 
 # The fuzz driver itself is not instrumented: it is what the instrumentation calls.
 if(STEEPLE_FUZZ)
   add_library(fuzz_driver OBJECT ${CMAKE_SOURCE_DIR}/tests/fuzz/driver.cc)
   target_compile_options(fuzz_driver PRIVATE -fno-sanitize-coverage=trace-pc -O2)
+  # All other programs of such a build need the hook, too, and do nothing in it.
+  add_library(no_coverage STATIC ${CMAKE_SOURCE_DIR}/tests/fuzz/no_coverage.cc)
+  target_compile_options(no_coverage PRIVATE -fno-sanitize-coverage=trace-pc)
+  link_libraries(no_coverage)
 endif()
 
 function(steeple_flags target)
@@ -68,5 +79,6 @@ function(steeple_program name)
   steeple_flags(${name})
   target_link_libraries(${name} PRIVATE ${ARGN})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  target_link_options(${name} PRIVATE ${STEEPLE_PROGRAM_LINK_OPTIONS})
   add_dependencies(programs ${name})
 endfunction()

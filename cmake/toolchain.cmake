@@ -20,6 +20,9 @@ if(STEEPLE_SANITIZE)
   add_link_options(-fsanitize=${STEEPLE_SANITIZE})
   # Asio uses a fence, of which the thread sanitizer knows too little; g++ warns of that.
   add_compile_options(-Wno-tsan)
+  if(STEEPLE_FUZZ)
+    add_compile_options(-fsanitize-coverage=trace-pc)
+  endif()
 else()
   add_compile_options($<$<CONFIG:Release>:-ffunction-sections> $<$<CONFIG:Release>:-fdata-sections>)
   add_compile_definitions($<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
@@ -27,6 +30,13 @@ else()
   add_link_options($<$<CONFIG:Release>:-Wl,--gc-sections>)
 endif()
 add_link_options(-Wl,-z,relro,-z,now -fuse-ld=lld)
+
+# The programs that ship: relative relocations packed (DT_RELR) save a sixteenth of their size. GNU ld
+# writes them so that glibc 2.36 takes them; LLVM's of Debian 12 does not.
+set(STEEPLE_PROGRAM_LINK_OPTIONS)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT STEEPLE_SANITIZE)
+  set(STEEPLE_PROGRAM_LINK_OPTIONS -fuse-ld=bfd -Wl,-z,pack-relative-relocs -Wl,--as-needed)
+endif()
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 
 # Generated code is compiled without these.

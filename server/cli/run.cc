@@ -90,6 +90,7 @@ Result<void> serve(ServerConfig config, const Logger& log) {
                                    .random = system_random(),
                                    .log = log,
                                    .metrics = metrics.get()}));
+  cli::give_back_start_memory();
   bool stopping = false;
   loop.on_signals({SIGINT, SIGTERM, SIGUSR1, SIGUSR2}, [&](int signal) {
     if (signal == SIGUSR2) {
