@@ -76,8 +76,10 @@ void ChannelCore::submit(const std::shared_ptr<OutgoingCall>& call) {
   if (current_ && current_->open(call)) {
     return;
   }
-  if (current_) {
-    retire(*current_);
+  if (current_) {  // its stream numbers are used up, or it is leaving
+    std::shared_ptr<ClientConnection> old = current_;
+    retire(*old);
+    old->drain();
   }
   if (!connecting_ && deps.loop.clock().steady() < retry_at_) {
     call->fail(last_error_);
