@@ -275,7 +275,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
                                 });
   }
 
-  // --- the end -----------------------------------------------------------------------------------
+  // --- the end ----------------------------------------------------------------------------------
 
   void end(Result<void> why) {
     if (std::exchange(ended_, true)) {

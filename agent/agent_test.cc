@@ -190,7 +190,7 @@ TEST_F(AgentTest, AnEvictedAgentThatCanAttestsAgainAndItsStreamsLiveOn) {
   EXPECT_FALSE(stream->done);
 }
 
-// --- sync ----------------------------------------------------------------------------------------
+// --- sync ---------------------------------------------------------------------------------------
 
 TEST_F(AgentTest, APushedEntryReachesAWaitingStreamInMilliseconds) {
   World world;
@@ -360,8 +360,41 @@ TEST_F(AgentTest, ATaintedAuthorityIsReplacedEverywhereWithoutEndingAStream) {
   EXPECT_FALSE(stream->done);
 }
 
-// --- the Workload API
-// ------------------------------------------------------------------------------
+TEST_F(AgentTest, APartitionThatNobodyAnnouncesIsNoticedAndSurvived) {
+  World world;
+  world.server.put_entry("e1", "/web", {"uid:1000"});
+  serve(world);
+  Workload web(world, 100, 1000);
+  auto stream = web.x509();
+  ASSERT_TRUE(received(world, stream, 1));
+  world.wires.cut("node", "server");
+  world.server.put_entry("e2", "/more", {"uid:1000"});
+  world.run(10min);
+  EXPECT_FALSE(stream->done);
+  EXPECT_FALSE(world.ended);
+  world.wires.heal("node", "server");
+  ASSERT_TRUE(received(world, stream, 2, 2min));
+  EXPECT_EQ(stream->responses.back().svids_size(), 2);
+}
+
+TEST_F(AgentTest, ClocksThatJumpTakeNoIdentityAway) {
+  World world;
+  world.server.put_entry("e1", "/web", {"uid:1000"});
+  serve(world);
+  Workload web(world, 100, 1000);
+  auto stream = web.x509();
+  ASSERT_TRUE(received(world, stream, 1));
+  for (auto jump : {40min, -30min, 25min, -45min}) {
+    world.clock.jump_wall(jump);
+    world.run(3min);
+    ASSERT_FALSE(world.ended) << world.ended->error().message;
+    ASSERT_FALSE(stream->done);
+    ASSERT_GT(leaf_of(stream->responses.back().svids(0))->not_after(), world.clock.now());
+  }
+  EXPECT_EQ(world.server.calls.attest, 1);
+}
+
+// --- the Workload API ---------------------------------------------------------------------------
 
 TEST_F(AgentTest, ACallWithoutTheSecurityHeaderIsRefused) {
   World world;
@@ -433,6 +466,27 @@ TEST_F(AgentTest, NoUpdateIsPushedToAProcessThatHasExited) {
   EXPECT_EQ(stream->responses.size(), 1U);
 }
 
+TEST_F(AgentTest, ThousandsOfCancelledFetchesLeaveNothingBehind) {
+  World world(1, {.push = false});
+  world.config.x509_cache_max = 1;
+  world.server.put_entry("e1", "/a", {"uid:1"});
+  world.server.put_entry("e2", "/web", {"uid:1000"});
+  serve(world);
+  world.run(1s);
+  world.server.svid_error = unavailable("busy");  // so that every one of them waits
+  Workload web(world, 100, 1000);
+  for (int round = 0; round < 40; ++round) {
+    std::vector<decltype(web.x509())> streams;
+    for (int i = 0; i < 50; ++i) {
+      streams.push_back(web.x509());
+    }
+    world.run(20ms);  // they arrive, are attested and wait
+  }
+  world.server.svid_error.reset();
+  auto stream = web.x509();
+  EXPECT_TRUE(received(world, stream, 1, 10s));
+}
+
 TEST_F(AgentTest, WitRpcsAreUnimplementedAndUnknownServicesToo) {
   World world;
   serve(world);
@@ -460,8 +514,7 @@ TEST_F(AgentTest, RateLimitsHoldForEachSetOfSelectors) {
   EXPECT_TRUE(web.jwt({"a"}).ok());
 }
 
-// --- JWT-SVIDs
-// -------------------------------------------------------------------------------------
+// --- JWT-SVIDs ----------------------------------------------------------------------------------
 
 TEST_F(AgentTest, JwtSvidsAreCachedWhateverTheOrderOfAudiences) {
   World world;
@@ -558,8 +611,7 @@ TEST_F(AgentTest, TokensOfATaintedKeyAreForgotten) {
                     "tainted authority"));
 }
 
-// --- crashes
-// ---------------------------------------------------------------------------------------
+// --- crashes ------------------------------------------------------------------------------------
 
 TEST_F(AgentTest, CrashesAtRandomMomentsNeverCostTheNodeItsIdentity) {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {

@@ -205,8 +205,7 @@ bool WorkloadSession::allowed_by_rate(const Selectors& selectors) {
   return !limit->enabled() || is_agent() || limit->allow(SelectorTable::set_key(selectors));
 }
 
-// --- streams
-// ---------------------------------------------------------------------------------------
+// --- streams ------------------------------------------------------------------------------------
 
 void WorkloadSession::subscribe(const Selectors& selectors) {
   Interest interest =
@@ -305,8 +304,7 @@ void WorkloadSession::push(const Bytes& response) {
   stream_->send(response);
 }
 
-// --- unary
-// -----------------------------------------------------------------------------------------
+// --- unary --------------------------------------------------------------------------------------
 
 void WorkloadSession::fetch_tokens(const Selectors& selectors) {
   unary_->selectors = selectors;

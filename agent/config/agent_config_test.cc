@@ -199,8 +199,7 @@ TEST(AgentConfig, WithoutAnyApiThereIsNoPublicSocket) {
   EXPECT_TRUE(loaded->config.socket_path.empty());
 }
 
-// --- rotation and backoff
-// --------------------------------------------------------------------------
+// --- rotation and backoff -----------------------------------------------------------------------
 
 TEST(Rotation, HappensAtHalfLifeWithTenPercentJitter) {
   SeededRandom random(1);

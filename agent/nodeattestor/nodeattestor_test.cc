@@ -46,8 +46,7 @@ class Folder {
   std::string path_;
 };
 
-// --- agent-data.json
-// -------------------------------------------------------------------------------
+// --- agent-data.json ----------------------------------------------------------------------------
 
 TEST(AgentDataTest, IsWrittenAsGoWritesIt) {
   EXPECT_EQ(encode_agent_data({}),
@@ -105,8 +104,7 @@ TEST(AgentStoreTest, ADamagedFileIsAnErrorAndLeftAlone) {
   EXPECT_EQ(disk->file("agent-data.json")->content, "{broken");
 }
 
-// --- bootstrap
-// -------------------------------------------------------------------------------------
+// --- bootstrap ----------------------------------------------------------------------------------
 
 BootstrapAttempt attempt() {
   return {spiffe::TrustDomain::parse("example.org").take(), "server", 8081, 2, kNow};
@@ -147,8 +145,7 @@ TEST(Bootstrap, AUnixSocketIsToldWhoAsks) {
             "&spire-connection-attempts=2&spire-server-address=server&spire-server-port=8081");
 }
 
-// --- proofs
-// ----------------------------------------------------------------------------------------
+// --- proofs -------------------------------------------------------------------------------------
 
 TEST(JoinTokenAttestor, ItsPayloadIsTheToken) {
   auto attestor = join_token_attestor(SecretBytes("secret"));
@@ -203,8 +200,7 @@ TEST(X509PopAttestor, ToldAtStartUpWhatIsWrong) {
               HasSubstr("private key does not match public key"));
 }
 
-// --- denials
-// ---------------------------------------------------------------------------------------
+// --- denials ------------------------------------------------------------------------------------
 
 TEST(DenialTest, OnlyDetailsOfAPermissionDeniedSpeakOfTheAgent) {
   using Details = ::spire::api::types::PermissionDeniedDetails;

@@ -9,10 +9,12 @@ namespace steeple::agent {
 
 class BundleSync::Core : public std::enable_shared_from_this<Core> {
  public:
-  Core(ServerApi& server, bool own, std::set<spiffe::TrustDomain> federated, Logger log, Done done)
+  Core(ServerApi& server, bool own, std::set<spiffe::TrustDomain> federated, TrustBundles known,
+       Logger log, Done done)
       : server_(server),
         own_(own),
         waiting_(federated.begin(), federated.end()),
+        known_(std::move(known)),
         log_(std::move(log)),
         done_(std::move(done)) {}
 
@@ -58,7 +60,7 @@ class BundleSync::Core : public std::enable_shared_from_this<Core> {
   void received(const spiffe::TrustDomain& domain, Result<jose::Bundle> bundle) {
     if (!bundle.ok()) {
       if (bundle.error().code == Code::kNotFound) {
-        LOG_WARN(log_, "Federated bundle not found", {"bundle_endpoint_td", domain.id_string()},
+        LOG_WARN(log_, "Federated bundle not found", {"federated_bundle", domain.id_string()},
                  {"error", bundle.error()});
         go_on();
         return;
@@ -66,7 +68,8 @@ class BundleSync::Core : public std::enable_shared_from_this<Core> {
       LOG_ERROR(log_, "Failed to fetch federated bundle", {"federated_bundle", domain.id_string()},
                 {"error", bundle.error()});
       if (bundle.error().code == Code::kInvalidArgument) {
-        go_on();  // malformed: its workloads do without
+        keep_known(domain);
+        go_on();
         return;
       }
       finish(std::move(bundle.error()));
@@ -78,10 +81,19 @@ class BundleSync::Core : public std::enable_shared_from_this<Core> {
                "Received malformed bundle from SPIRE server; are the server and agent versions "
                "compatible?",
                {"federated_bundle", domain.id_string()});
+      keep_known(domain);
     } else {
       take(std::move(*made));
     }
     go_on();
+  }
+
+  // What we cannot read does not take away what we have.
+  void keep_known(const spiffe::TrustDomain& domain) {
+    auto known = known_.find(domain);
+    if (known != known_.end()) {
+      take(known->second);
+    }
   }
 
   void take(TrustBundlePtr bundle) {
@@ -99,6 +111,7 @@ class BundleSync::Core : public std::enable_shared_from_this<Core> {
   ServerApi& server_;
   bool own_;
   std::deque<spiffe::TrustDomain> waiting_;
+  TrustBundles known_;
   Logger log_;
   Done done_;
   std::size_t running_ = 0;
@@ -108,9 +121,9 @@ class BundleSync::Core : public std::enable_shared_from_this<Core> {
 };
 
 BundleSync::BundleSync(ServerApi& server, bool own, std::set<spiffe::TrustDomain> federated,
-                       Logger log, Done done)
-    : core_(std::make_shared<Core>(server, own, std::move(federated), std::move(log),
-                                   std::move(done))) {}
+                       TrustBundles known, Logger log, Done done)
+    : core_(std::make_shared<Core>(server, own, std::move(federated), std::move(known),
+                                   std::move(log), std::move(done))) {}
 
 BundleSync::~BundleSync() = default;
 

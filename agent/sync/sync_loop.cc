@@ -102,7 +102,7 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
     return false;
   }
 
-  // --- one sync ----------------------------------------------------------------------------------
+  // --- one sync ---------------------------------------------------------------------------------
 
   void request(Scope scope) {
     wanted_.entries |= scope.entries;
@@ -167,8 +167,8 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
       apply({});
       return;
     }
-    bundle_sync_ = std::make_unique<BundleSync>(server_, own, std::move(wanted), deps_.log,
-                                                [this](Result<TrustBundles> bundles) {
+    bundle_sync_ = std::make_unique<BundleSync>(server_, own, std::move(wanted), bundles_,
+                                                deps_.log, [this](Result<TrustBundles> bundles) {
                                                   if (!bundles.ok()) {
                                                     failed(bundles.error());
                                                   } else {
@@ -297,7 +297,7 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
     timer_.start(wait, [this] { request({true, true}); });
   }
 
-  // --- when next ---------------------------------------------------------------------------------
+  // --- when next --------------------------------------------------------------------------------
 
   void schedule() {
     if (running_ || blocked_ || ready_) {
