@@ -30,7 +30,7 @@ std::vector<std::string> ids_of(const Page<Entry>& page) {
 
 TEST_P(EntryContract, AnEntryIsReadBackAsItWasWritten) {
   ASSERT_TRUE(store().create_bundle(bundle_of("other.org")).ok());
-  Entry entry = entry_of("/web", {{"unix", "uid:1"}, {"unix", "gid:2"}});
+  Entry entry = entry_of("/web", {{"unix", "gid:2"}, {"unix", "uid:1"}});
   entry.federates_with = {domain("other.org")};
   entry.dns_names = {"b.example", "a.example"};
   entry.x509_svid_ttl = std::chrono::seconds(600);

@@ -156,13 +156,14 @@ class InOrder {
 };
 
 Result<void> read_details(Tx& tx, std::span<StoredEntry> entries) {
-  {
-    InOrder<Selector> selectors(&Entry::selectors);
-    TRY(each_detail(tx, entries, "SELECT registered_entry_id, id, type, value FROM selectors",
-                    "registered_entry_id", [&](Entry& entry, Cursor& rows) -> Result<void> {
-                      selectors.add(entry, rows.integer(1), {rows.string(2), rows.string(3)});
-                      return {};
-                    }));
+  // A set, told in the order of the reference: type, then value.
+  TRY(each_detail(tx, entries, "SELECT registered_entry_id, type, value FROM selectors",
+                  "registered_entry_id", [](Entry& entry, Cursor& rows) -> Result<void> {
+                    entry.selectors.push_back({rows.string(1), rows.string(2)});
+                    return {};
+                  }));
+  for (StoredEntry& stored : entries) {
+    std::ranges::sort(stored.entry.selectors);
   }
   {
     InOrder<std::string> names(&Entry::dns_names);

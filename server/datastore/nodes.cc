@@ -88,7 +88,7 @@ Result<void> read_selectors(Tx& tx, std::span<StoredNode> nodes) {
     }
     auto rows =
         TRY(tx.query_list(fmt::format("SELECT spiffe_id, type, value FROM node_resolver_map_entries"
-                                      " WHERE spiffe_id IN {} ORDER BY spiffe_id, id",
+                                      " WHERE spiffe_id IN {} ORDER BY spiffe_id, type, value",
                                       placeholders(size)),
                           ids));
     while (TRY(rows.next())) {
@@ -331,7 +331,7 @@ Result<void> SqlStore::set_node_selectors(const spiffe::SpiffeId& id,
 Result<std::vector<Selector>> SqlStore::node_selectors(const spiffe::SpiffeId& id) {
   auto tx = TRY(read());
   auto rows = TRY(
-      tx.query("SELECT type, value FROM node_resolver_map_entries WHERE spiffe_id = ? ORDER BY id",
+      tx.query("SELECT type, value FROM node_resolver_map_entries WHERE spiffe_id = ? ORDER BY type, value",
                id.text()));
   std::vector<Selector> selectors;
   while (TRY(rows.next())) {
@@ -351,7 +351,7 @@ Result<std::map<std::string, std::vector<Selector>>> SqlStore::list_node_selecto
     sql += fmt::format(" WHERE {}", kValidAt);
     arguments.emplace_back(*valid_at);
   }
-  auto rows = TRY(tx.query_list(sql + " ORDER BY s.spiffe_id, s.id", arguments));
+  auto rows = TRY(tx.query_list(sql + " ORDER BY s.spiffe_id, s.type, s.value", arguments));
   std::map<std::string, std::vector<Selector>> all;
   while (TRY(rows.next())) {
     if (all.empty() || std::prev(all.end())->first != rows.text(0)) {

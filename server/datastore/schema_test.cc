@@ -83,7 +83,7 @@ TEST_F(SchemaTest, ASpireDatabaseIsReadWhole) {
   Entry web = store_->fetch_entry("web").take().value();
   EXPECT_EQ(web.spiffe_id, id("/web"));
   EXPECT_EQ(web.parent_id, id("/node1"));
-  EXPECT_THAT(web.selectors, ElementsAre(Selector{"unix", "uid:1000"}, Selector{"unix", "gid:5"}));
+  EXPECT_THAT(web.selectors, ElementsAre(Selector{"unix", "gid:5"}, Selector{"unix", "uid:1000"}));
   EXPECT_THAT(web.dns_names, ElementsAre("b.example", "a.example"));
   EXPECT_THAT(web.federates_with, ElementsAre(domain("other.org")));
   EXPECT_EQ(web.x509_svid_ttl.count(), 600);
