@@ -15,7 +15,7 @@ target_compile_options(steeple_pch PRIVATE ${STEEPLE_WARNINGS})
 # ccache tells precompiled headers apart by their bytes, which differ from folder to folder. With
 # CCACHE_PCH_EXTSUM (set by ./dev) it takes this sum of what went in instead, so that a fresh clone
 # finds what another one compiled.
-execute_process(COMMAND ${CMAKE_CXX_COMPILER} -std=gnu++23 -E -P ${CMAKE_SOURCE_DIR}/cmake/pch.h
+execute_process(COMMAND ${CMAKE_CXX_COMPILER} -std=gnu++23 -E -P -w ${CMAKE_SOURCE_DIR}/cmake/pch.h
                 OUTPUT_VARIABLE pch_text)
 string(SHA256 pch_sum "${pch_text} ${CMAKE_CXX_COMPILER_VERSION} ${CMAKE_BUILD_TYPE} ${STEEPLE_SANITIZE} ${STEEPLE_FUZZ}")
 file(WRITE ${CMAKE_BINARY_DIR}/CMakeFiles/steeple_pch.dir/cmake_pch.hxx.gch.sum "${pch_sum}\n")
