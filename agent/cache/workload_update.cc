@@ -2,8 +2,12 @@
 
 #include "agent/cache/workload_update.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
 #include <algorithm>
 
+#include "lib/base/check.h"
 #include "workload.pb.h"
 
 namespace steeple::agent {
@@ -14,6 +18,18 @@ bool same_bundle(const TrustBundlePtr& a, const TrustBundlePtr& b) {
 }
 
 std::string text_of(ByteView bytes) { return std::string(bytes); }
+
+// Maps in the order of their keys: the same content is the same bytes, so that a stream can tell
+// news from repetition.
+Bytes serialize(const google::protobuf::MessageLite& message) {
+  Bytes out;
+  google::protobuf::io::StringOutputStream stream(&out);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  CHECK(message.SerializeToCodedStream(&coded));
+  coded.Trim();
+  return out;
+}
 
 }  // namespace
 
@@ -39,7 +55,7 @@ const Bytes& WorkloadUpdate::x509_svid_response() const {
       (*response.mutable_federated_bundles())[bundle->bundle.trust_domain.id_string()] =
           bundle->x509_der;
     }
-    x509_svid_response_ = response.SerializeAsString();
+    x509_svid_response_ = serialize(response);
     for (::X509SVID& svid : *response.mutable_svids()) {
       wipe(*svid.mutable_x509_svid_key());
     }
@@ -59,7 +75,7 @@ const Bytes& WorkloadUpdate::x509_bundles_response() const {
     for (const TrustBundlePtr& bundle : federated_) {
       add(bundle);
     }
-    x509_bundles_response_ = response.SerializeAsString();
+    x509_bundles_response_ = serialize(response);
   }
   return *x509_bundles_response_;
 }
@@ -76,7 +92,7 @@ const Bytes& WorkloadUpdate::jwt_bundles_response() const {
     for (const TrustBundlePtr& bundle : federated_) {
       add(bundle);
     }
-    jwt_bundles_response_ = response.SerializeAsString();
+    jwt_bundles_response_ = serialize(response);
   }
   return *jwt_bundles_response_;
 }

@@ -55,8 +55,8 @@ void ServerCore::serve(std::unique_ptr<io::Connection> connection) {
   if (peer->process) {
     ++per_uid_[peer->process->uid];
   }
-  auto served = std::make_shared<ServerConnection>(*this, std::move(connection));
-  connections.emplace(served.get(), served);
+  auto served = std::make_shared<ServerConnection>(*this, next_number_++, std::move(connection));
+  connections.emplace(served->number(), served);
   served->begin();
 }
 
@@ -67,7 +67,7 @@ void ServerCore::forget(ServerConnection& connection) {
       per_uid_.erase(found);
     }
   }
-  connections.erase(&connection);
+  connections.erase(connection.number());
   trim_memory_later();
   if (connections.empty()) {
     for (io::Task& done : std::exchange(when_empty_, {})) {

@@ -21,8 +21,10 @@ H2Session::Settings settings_of(const ServerOptions& options) {
 
 }  // namespace
 
-ServerConnection::ServerConnection(ServerCore& core, std::unique_ptr<io::Connection> connection)
+ServerConnection::ServerConnection(ServerCore& core, std::uint64_t number,
+                                   std::unique_ptr<io::Connection> connection)
     : H2Session(core.loop, core.scratch, std::move(connection), settings_of(core.options)),
+      number_(number),
       core_(core.shared_from_this()),
       life_timer_(core.loop) {}
 

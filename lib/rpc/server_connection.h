@@ -16,12 +16,14 @@ namespace steeple::rpc {
 
 class ServerConnection final : public H2Session {
  public:
-  ServerConnection(ServerCore& core, std::unique_ptr<io::Connection> connection);
+  ServerConnection(ServerCore& core, std::uint64_t number,
+                   std::unique_ptr<io::Connection> connection);
   void begin();
 
   // GOAWAY in two steps (RFC 9113 6.8); what still runs after `grace` is cut off.
   void drain(Duration grace);
 
+  std::uint64_t number() const { return number_; }  // unique in its server
   // For its calls.
   ServerCore& core() { return *core_; }
   // Bytes of incomplete or paused requests, over all calls; false when that is too much.
@@ -46,6 +48,7 @@ class ServerConnection final : public H2Session {
 
   enum class Life : std::uint8_t { kPreface, kServing, kNoticed, kLeaving };
 
+  const std::uint64_t number_;
   const std::shared_ptr<ServerCore> core_;  // until the core forgets us
   std::unordered_map<std::int32_t, std::shared_ptr<ServerCall>> calls_;
   io::Timer life_timer_;  // preface timeout, then age, then the steps of draining

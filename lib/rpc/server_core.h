@@ -57,13 +57,15 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   const ServerOptions options;
   const std::shared_ptr<Registry> registry = std::make_shared<Registry>();
   const std::shared_ptr<Scratch> scratch = std::make_shared<Scratch>();
-  std::unordered_map<ServerConnection*, std::shared_ptr<ServerConnection>> connections;
+  // By number, so that whoever walks over them does so in the same order in every simulated run.
+  std::map<std::uint64_t, std::shared_ptr<ServerConnection>> connections;
 
  private:
   bool admit(const io::Peer& peer);
   void trim_memory_later();
 
   std::map<uid_t, std::size_t> per_uid_;
+  std::uint64_t next_number_ = 1;
   bool serving_ = true;
   std::vector<io::Task> when_empty_;
   std::size_t closed_since_trim_ = 0;
