@@ -110,7 +110,7 @@ class AgentWork {
   void fetch() {
     std::array<Workload, kClients> workloads;
     report("fetch", drive(world_, pid_, kClients, 4000, [&](std::size_t slot, Done done) {
-             workloads[slot] = {};
+             workloads[slot].call.reset();  // before its channel, or it would be told
              workloads[slot] = open(must_have_svids(std::move(done)));
            }));
   }

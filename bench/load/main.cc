@@ -3,7 +3,7 @@
 // load: drives a running spire-server or spire-agent (ours or SPIRE's: it only knows the public
 // APIs) and prints what each kind of work costs that process, one JSON line per figure.
 //   load server --pid N --socket ADMIN --address HOST --port N --trust-domain NAME
-//               [--attestations N] [--entries N]
+//               [--attestations N] [--entries N] [--part x509|mint|jwt|sync|create|list]
 //   load agent  --pid N --socket WORKLOAD --admin ADMIN --trust-domain NAME --parent PATH
 //   load start  --socket PATH [--rounds N] --name FIGURE -- COMMAND...
 //   load idle   --pid N --name PREFIX [--seconds N]
