@@ -29,7 +29,8 @@ LoopThread::~LoopThread() {
 }
 
 void LoopThread::run(std::function<void()> task) {
-  if (loop_.on_loop()) {
+  // Not on_loop(): before the thread has entered the loop, its builder counts as on it.
+  if (std::this_thread::get_id() == thread_->thread.get_id()) {
     task();
     return;
   }
