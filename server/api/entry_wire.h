@@ -14,6 +14,8 @@
 namespace steeple::server {
 
 inline constexpr int kGetAuthorizedEntriesField = 1;  // GetAuthorizedEntriesResponse.entries
+inline constexpr int kListEntriesField = 1;           // ListEntriesResponse.…
+inline constexpr int kListNextPageField = 2;
 inline constexpr int kSyncRevisionsField = 1;         // SyncAuthorizedEntriesResponse.…
 inline constexpr int kSyncEntriesField = 2;
 inline constexpr int kSyncMoreField = 3;

@@ -126,7 +126,13 @@ class SqlStore final : public Datastore {
   Result<Tx> write();
   // Commits, then tells the listeners.
   Result<void> finish(Tx tx);
-  Result<CreatedEntry> create_entry(Tx& tx, Entry entry);
+  // `wrote`: an error came too late to leave no trace in the transaction.
+  Result<CreatedEntry> create_entry(Tx& tx, Entry entry, bool* wrote = nullptr);
+  // All of a batch at once; nullopt, and nothing done, when one failed after it wrote.
+  Result<std::optional<std::vector<Result<CreatedEntry>>>> create_all(
+      const std::vector<Entry>& entries);
+  // Each behind its own savepoint.
+  Result<std::vector<Result<CreatedEntry>>> create_each(std::vector<Entry> entries);
   Result<Entry> update_entry(Tx& tx, const EntryUpdate& update);
   // One authority of a bundle, with the next sequence number.
   using AuthorityChange = Result<void> (*)(std::string_view id, spire::common::Bundle& blob);
