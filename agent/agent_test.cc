@@ -146,6 +146,23 @@ TEST_F(AgentTest, ALostRenewalAnswerCostsNothing) {
   EXPECT_FALSE(world.ended);
 }
 
+// The server forgets the old SVID at the first sight of the new one, and may then refuse a call
+// that was made with the old one and waited for a worker.
+TEST_F(AgentTest, ADenialOfACallMadeBeforeARenewalIsNoReasonToGiveUp) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    World world(seed, {.on_workers = true, .agent_ttl = 4min});
+    serve(world);
+    world.workers.set_delay(1ms, 3s);
+    for (int i = 0; i < 150; ++i) {
+      world.server.put_entry("e" + std::to_string(i % 5), "/w" + std::to_string(i), {"uid:1"});
+      world.run(4s);
+      ASSERT_FALSE(world.ended) << "seed " << seed << ": " << world.ended->error().message;
+    }
+    EXPECT_GE(world.server.calls.renew, 3);
+    EXPECT_EQ(world.server.calls.attest, 1);
+  }
+}
+
 TEST_F(AgentTest, AReattestableAgentAttestsAnewInsteadOfRenewing) {
   World world(1, {.reattestable = true});
   serve(world);
@@ -485,6 +502,32 @@ TEST_F(AgentTest, ThousandsOfCancelledFetchesLeaveNothingBehind) {
   world.server.svid_error.reset();
   auto stream = web.x509();
   EXPECT_TRUE(received(world, stream, 1, 10s));
+}
+
+TEST_F(AgentTest, CancelledFetchesCostNoAttestationOnWorkers) {
+  World world;
+  world.attest_on_loop = false;
+  world.server.put_entry("e1", "/web", {"uid:1000"});
+  serve(world);
+  world.run(1s);
+  int liveness = 0, reads = 0;
+  world.procs.before_read([&](const std::string& name) { ++(name == "stat" ? liveness : reads); });
+  world.workers.set_delay(100ms, 100ms);  // a large executable is being hashed
+  Workload greedy(world, 100, 1000), modest(world, 101, 1000);
+  for (int round = 0; round < 40; ++round) {
+    std::vector<decltype(greedy.x509())> streams;
+    for (int i = 0; i < 50; ++i) {
+      streams.push_back(greedy.x509());
+    }
+    world.run(20ms);
+  }
+  auto other = modest.x509();
+  auto own = greedy.x509();
+  EXPECT_TRUE(received(world, other, 1, 400ms));
+  EXPECT_TRUE(received(world, own, 1, 400ms));
+  // Each call checks that its caller lives, which reads both files; attestation reads one more.
+  EXPECT_GT(liveness, 2000);
+  EXPECT_LT(reads - liveness, 50) << "2000 were asked for";
 }
 
 TEST_F(AgentTest, WitRpcsAreUnimplementedAndUnknownServicesToo) {

@@ -87,7 +87,7 @@ class FakeServer::Impl {
   void unary(rpc::Server& server, std::string method,
              Result<Response> (Impl::*handler)(rpc::CallContext&, const Request&)) {
     rpc::add_unary<Request, Response>(
-        server, std::move(method), rpc::Where::kLoop,
+        server, std::move(method), s_.options.on_workers ? rpc::Where::kWorker : rpc::Where::kLoop,
         [this, handler](rpc::CallContext& call, const Request& request) {
           return (this->*handler)(call, request);
         });

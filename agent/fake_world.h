@@ -102,6 +102,7 @@ class World {
                 keymanager::disk_key_manager(std::make_shared<io::MemoryDirectory>(disk)).take(),
             .node_attestor = std::make_unique<FakeNodeAttestor>(token),
             .workload_attestors = std::move(attestors),
+            .attest_on_loop = attest_on_loop,
             .own_pid = 1,
             .log = log,
             .metrics = no_metrics()},
@@ -134,6 +135,7 @@ class World {
   std::shared_ptr<io::MemoryDisk> disk = std::make_shared<io::MemoryDisk>();
   AgentConfig config;
   std::string token = kToken;
+  bool attest_on_loop = true;
   bool serving = false;
   std::optional<Result<void>> ended;
   std::unique_ptr<Agent> agent;

@@ -151,12 +151,45 @@ void WorkloadSession::attest() {
     attested(context_->deps.attestors.attest_here(*process_));
     return;
   }
+  context_->turns.enqueue(process_->pid(), shared_from_this());
+}
+
+bool WorkloadSession::attest_on_worker() {
+  if (!stream_) {
+    return false;
+  }
+  // The context outlives the call, whose turn must be given on in any case.
   context_->deps.attestors.attest(context_->deps.loop, process_,
-                                  [weak = weak_from_this()](Result<Selectors> selectors) {
+                                  [context = std::weak_ptr(context_), pid = process_->pid(),
+                                   weak = weak_from_this()](Result<Selectors> selectors) {
                                     if (auto self = weak.lock()) {
                                       self->attested(std::move(selectors));
                                     }
+                                    if (auto alive = context.lock()) {
+                                      alive->turns.finished(pid);
+                                    }
                                   });
+  return true;
+}
+
+void AttestationTurns::enqueue(pid_t pid, const std::shared_ptr<WorkloadSession>& session) {
+  auto [queue, first] = waiting_.try_emplace(pid);
+  queue->second.push_back(session);
+  if (first) {
+    finished(pid);
+  }
+}
+
+void AttestationTurns::finished(pid_t pid) {
+  auto queue = waiting_.find(pid);
+  while (!queue->second.empty()) {
+    auto next = queue->second.front().lock();
+    queue->second.pop_front();
+    if (next && next->attest_on_worker()) {
+      return;
+    }
+  }
+  waiting_.erase(queue);
 }
 
 void WorkloadSession::attested(Result<Selectors> selectors) {

@@ -5,8 +5,10 @@
 
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/api/workload_api.h"
@@ -23,12 +25,29 @@ enum class WorkloadMethod : std::uint8_t {
   kValidateJwtSvid,
 };
 
+class WorkloadSession;
+
+// Attestations that go to workers (they may hash an executable) run one at a time for each process,
+// and those of calls that were cancelled meanwhile not at all: a caller that asks and hangs up
+// thousands of times keeps no worker from the others. On the loop.
+class AttestationTurns {
+ public:
+  // Runs the session's attestation now, or when its process has had its turn.
+  void enqueue(pid_t pid, const std::shared_ptr<WorkloadSession>& session);
+  void finished(pid_t pid);
+
+ private:
+  // Those that wait; the key stands while one runs.
+  std::unordered_map<pid_t, std::deque<std::weak_ptr<WorkloadSession>>> waiting_;
+};
+
 // What all sessions share.
 struct WorkloadContext {
   WorkloadApi::Options options;
   WorkloadApi::Deps deps;
   RateLimit x509_svid, jwt_svid, x509_bundles, jwt_bundles;
   std::size_t sessions = 0;
+  AttestationTurns turns = {};
 };
 
 class WorkloadSession : public std::enable_shared_from_this<WorkloadSession> {
@@ -39,6 +58,8 @@ class WorkloadSession : public std::enable_shared_from_this<WorkloadSession> {
 
   // Ties it to its stream.
   void begin();
+  // False when the call is over already.
+  bool attest_on_worker();
 
  private:
   void requested(ByteView request);

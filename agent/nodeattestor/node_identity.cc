@@ -57,6 +57,13 @@ void NodeIdentity::taint(const std::vector<Bytes>& subject_key_ids) {
   core_->taint(subject_key_ids);
 }
 
+Error NodeIdentity::of_call(const AgentSvidPtr& asked, Error error) const {
+  if (denial_of(error) != Denial::kReattest || asked != nullptr) {
+    return error;
+  }
+  return unavailable("the agent's SVID was replaced during the call: " + error.message);
+}
+
 bool NodeIdentity::handle_denial(const Error& error) { return core_->handle_denial(error); }
 
 Watch<AgentSvid>::Subscription NodeIdentity::changed(Watch<AgentSvid>::Callback callback) const {

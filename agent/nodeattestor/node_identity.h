@@ -96,8 +96,11 @@ class NodeIdentity {
   // The authorities with these subject key ids are tainted: an SVID below them is renewed at once.
   void taint(const std::vector<Bytes>& subject_key_ids);
 
-  // An error that a call on `channel` got: acts when it is a denial. True when it did; the caller
-  // then waits for the next identity (`changed`).
+  // The error of a call that was made as `asked`. The server forgets an SVID when its successor is
+  // first presented, so a denial that reaches a call of before says nothing about us: kUnavailable.
+  Error of_call(const AgentSvidPtr& asked, Error error) const;
+  // An error that a call on `channel` got (through `of_call`): acts when it is a denial. True when
+  // it did; the caller then waits for the next identity (`changed`).
   bool handle_denial(const Error& error);
   // Told of each new SVID after start.
   Watch<AgentSvid>::Subscription changed(Watch<AgentSvid>::Callback callback) const;

@@ -34,11 +34,10 @@ class EntrySync::Core : public std::enable_shared_from_this<Core> {
       fetch_all();
       return;
     }
-    call_ = server_.channel().stream(
-        "/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries",
-        {.timeout = kServerCallTimeout, .message_bytes_max = kPageBytesMax},
-        {.on_message = [this](ByteView message) { received(message); },
-         .on_done = [this](Result<void> status) { closed(std::move(status)); }});
+    call_ = server_.stream("/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries",
+                           {.timeout = kServerCallTimeout, .message_bytes_max = kPageBytesMax},
+                           {.on_message = [this](ByteView message) { received(message); },
+                            .on_done = [this](Result<void> status) { closed(std::move(status)); }});
     entry_v1::SyncAuthorizedEntriesRequest request;
     *request.mutable_output_mask() = entry_output_mask();
     call_->send(request.SerializeAsString());

@@ -36,9 +36,7 @@ bool is_retriable(const Error& error) {
 class JwtFetch::Core : public std::enable_shared_from_this<Core> {
  public:
   Core(Duration cache_hit_timeout, Deps deps)
-      : cache_hit_timeout_(cache_hit_timeout),
-        deps_(std::move(deps)),
-        server_(deps_.identity.channel()) {}
+      : cache_hit_timeout_(cache_hit_timeout), deps_(std::move(deps)), server_(deps_.identity) {}
 
   void fetch(const EntryPtr& entry, const std::vector<std::string>& audience, Reply reply) {
     std::string key = JwtCache::key(entry->spiffe_id, audience);

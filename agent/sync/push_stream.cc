@@ -23,10 +23,10 @@ class PushStream::Core {
     request.set_after_revision(synced_.revision);
     request.set_server_instance(synced_.server_instance);
     fresh_ = synced_.revision == 0;
-    call_ = deps_.channel.stream(
-        "/steeple.server.push.v1.Push/WatchChanges", {},
-        {.on_message = [this](ByteView message) { received(message); },
-         .on_done = [this](Result<void> status) { ended(std::move(status)); }});
+    call_ =
+        deps_.server.stream("/steeple.server.push.v1.Push/WatchChanges", {},
+                            {.on_message = [this](ByteView message) { received(message); },
+                             .on_done = [this](Result<void> status) { ended(std::move(status)); }});
     call_->send(request.SerializeAsString());
     call_->close_send();
   }

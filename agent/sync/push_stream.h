@@ -42,7 +42,7 @@ class PushStream {
   struct Deps {
     io::Loop& loop;
     Random& random;
-    rpc::Channel& channel;
+    ServerApi& server;
     Logger log;
   };
   PushStream(Deps deps, Hooks hooks);

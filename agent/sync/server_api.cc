@@ -175,25 +175,43 @@ Result<jose::Bundle> bundle_from_proto(const types::Bundle& bundle) {
   return out;
 }
 
-ServerApi::Handle ServerApi::get_bundle(Reply<jose::Bundle> reply) {
-  return channel_.unary(
-      "/spire.api.server.bundle.v1.Bundle/GetBundle",
-      bundle_v1::GetBundleRequest().SerializeAsString(), {.timeout = kServerCallTimeout},
-      [reply = std::move(reply)](Result<Bytes> raw) mutable {
-        auto message = parsed<types::Bundle>(std::move(raw), "failed to fetch bundle");
-        if (!message.ok()) {
-          reply(std::move(message.error()));
-        } else {
-          reply(bundle_from_proto(*message));
-        }
+ServerApi::Handle ServerApi::unary(std::string method, Bytes request, rpc::CallOptions options,
+                                   rpc::UnaryReply reply) {
+  return identity_.channel().unary(
+      std::move(method), std::move(request), std::move(options),
+      [&identity = identity_, asked = identity_.svid(),
+       reply = std::move(reply)](Result<Bytes> raw) mutable {
+        reply(raw.ok() ? std::move(raw) : identity.of_call(asked, std::move(raw.error())));
       });
+}
+
+ServerApi::Handle ServerApi::stream(std::string method, rpc::CallOptions options,
+                                    rpc::StreamReply reply) {
+  reply.on_done = [&identity = identity_, asked = identity_.svid(),
+                   done = std::move(reply.on_done)](Result<void> status) mutable {
+    done(status.ok() ? std::move(status) : identity.of_call(asked, std::move(status.error())));
+  };
+  return identity_.channel().stream(std::move(method), std::move(options), std::move(reply));
+}
+
+ServerApi::Handle ServerApi::get_bundle(Reply<jose::Bundle> reply) {
+  return unary("/spire.api.server.bundle.v1.Bundle/GetBundle",
+               bundle_v1::GetBundleRequest().SerializeAsString(), {.timeout = kServerCallTimeout},
+               [reply = std::move(reply)](Result<Bytes> raw) mutable {
+                 auto message = parsed<types::Bundle>(std::move(raw), "failed to fetch bundle");
+                 if (!message.ok()) {
+                   reply(std::move(message.error()));
+                 } else {
+                   reply(bundle_from_proto(*message));
+                 }
+               });
 }
 
 ServerApi::Handle ServerApi::get_federated_bundle(const spiffe::TrustDomain& domain,
                                                   Reply<jose::Bundle> reply) {
   bundle_v1::GetFederatedBundleRequest request;
   request.set_trust_domain(domain.name());
-  return channel_.unary(
+  return unary(
       "/spire.api.server.bundle.v1.Bundle/GetFederatedBundle", request.SerializeAsString(),
       {.timeout = kServerCallTimeout}, [reply = std::move(reply)](Result<Bytes> raw) mutable {
         auto message = parsed<types::Bundle>(std::move(raw), "failed to fetch federated bundle");
@@ -209,30 +227,30 @@ ServerApi::Handle ServerApi::get_authorized_entries(Reply<std::vector<EntryPtr>>
                                                     Logger log) {
   entry_v1::GetAuthorizedEntriesRequest request;
   *request.mutable_output_mask() = entry_output_mask();
-  return channel_.unary(
-      "/spire.api.server.entry.v1.Entry/GetAuthorizedEntries", request.SerializeAsString(),
-      {.timeout = kServerCallTimeout, .message_bytes_max = kEntriesBytesMax},
-      [reply = std::move(reply), log = std::move(log)](Result<Bytes> raw) mutable {
-        auto message = parsed<entry_v1::GetAuthorizedEntriesResponse>(
-            std::move(raw), "failed to fetch authorized entries");
-        if (!message.ok()) {
-          reply(std::move(message.error()));
-          return;
-        }
-        std::vector<EntryPtr> out;
-        for (const types::Entry& entry : message->entries()) {
-          auto checked = entry_from_proto(entry);
-          if (checked.ok()) {
-            out.push_back(std::move(*checked));
-          } else {
-            LOG_WARN(log,
-                     "Received malformed entry from SPIRE server; are the server and agent "
-                     "versions compatible?",
-                     {"entry_id", entry.id()}, {"error", checked.error()});
-          }
-        }
-        reply(std::move(out));
-      });
+  return unary("/spire.api.server.entry.v1.Entry/GetAuthorizedEntries", request.SerializeAsString(),
+               {.timeout = kServerCallTimeout, .message_bytes_max = kEntriesBytesMax},
+               [reply = std::move(reply), log = std::move(log)](Result<Bytes> raw) mutable {
+                 auto message = parsed<entry_v1::GetAuthorizedEntriesResponse>(
+                     std::move(raw), "failed to fetch authorized entries");
+                 if (!message.ok()) {
+                   reply(std::move(message.error()));
+                   return;
+                 }
+                 std::vector<EntryPtr> out;
+                 for (const types::Entry& entry : message->entries()) {
+                   auto checked = entry_from_proto(entry);
+                   if (checked.ok()) {
+                     out.push_back(std::move(*checked));
+                   } else {
+                     LOG_WARN(
+                         log,
+                         "Received malformed entry from SPIRE server; are the server and agent "
+                         "versions compatible?",
+                         {"entry_id", entry.id()}, {"error", checked.error()});
+                   }
+                 }
+                 reply(std::move(out));
+               });
 }
 
 ServerApi::Handle ServerApi::batch_new_x509_svid(const std::vector<NewSvidRequest>& requests,
@@ -243,18 +261,17 @@ ServerApi::Handle ServerApi::batch_new_x509_svid(const std::vector<NewSvidReques
     params->set_entry_id(one.entry_id);
     params->set_csr(one.csr);
   }
-  return channel_.unary(
-      "/spire.api.server.svid.v1.SVID/BatchNewX509SVID", request.SerializeAsString(),
-      {.timeout = kServerCallTimeout, .message_bytes_max = kSvidsBytesMax},
-      [reply = std::move(reply), expected = requests.size()](Result<Bytes> raw) mutable {
-        auto message = parsed<svid_v1::BatchNewX509SVIDResponse>(
-            std::move(raw), "failed to batch new X509 SVID(s)");
-        if (!message.ok()) {
-          reply(std::move(message.error()));
-        } else {
-          reply(svid_results(*message, expected));
-        }
-      });
+  return unary("/spire.api.server.svid.v1.SVID/BatchNewX509SVID", request.SerializeAsString(),
+               {.timeout = kServerCallTimeout, .message_bytes_max = kSvidsBytesMax},
+               [reply = std::move(reply), expected = requests.size()](Result<Bytes> raw) mutable {
+                 auto message = parsed<svid_v1::BatchNewX509SVIDResponse>(
+                     std::move(raw), "failed to batch new X509 SVID(s)");
+                 if (!message.ok()) {
+                   reply(std::move(message.error()));
+                 } else {
+                   reply(svid_results(*message, expected));
+                 }
+               });
 }
 
 ServerApi::Handle ServerApi::new_jwt_svid(const std::string& entry_id,
@@ -265,31 +282,30 @@ ServerApi::Handle ServerApi::new_jwt_svid(const std::string& entry_id,
   for (const std::string& name : audience) {
     request.add_audience(name);
   }
-  return channel_.unary(
-      "/spire.api.server.svid.v1.SVID/NewJWTSVID", request.SerializeAsString(),
-      {.timeout = timeout}, [reply = std::move(reply)](Result<Bytes> raw) mutable {
-        auto message =
-            parsed<svid_v1::NewJWTSVIDResponse>(std::move(raw), "failed to fetch JWT SVID");
-        if (!message.ok()) {
-          reply(std::move(message.error()));
-        } else {
-          reply(jwt_svid_from(*message));
-        }
-      });
+  return unary("/spire.api.server.svid.v1.SVID/NewJWTSVID", request.SerializeAsString(),
+               {.timeout = timeout}, [reply = std::move(reply)](Result<Bytes> raw) mutable {
+                 auto message = parsed<svid_v1::NewJWTSVIDResponse>(std::move(raw),
+                                                                    "failed to fetch JWT SVID");
+                 if (!message.ok()) {
+                   reply(std::move(message.error()));
+                 } else {
+                   reply(jwt_svid_from(*message));
+                 }
+               });
 }
 
 ServerApi::Handle ServerApi::post_status(const std::string& version, Reply<void> reply) {
   agent_v1::PostStatusRequest request;
   request.set_agent_version(version);
-  return channel_.unary("/spire.api.server.agent.v1.Agent/PostStatus", request.SerializeAsString(),
-                        {.timeout = kServerCallTimeout},
-                        [reply = std::move(reply)](Result<Bytes> raw) mutable {
-                          if (raw.ok()) {
-                            reply({});
-                          } else {
-                            reply(call_error(raw.error(), "failed to post agent status"));
-                          }
-                        });
+  return unary("/spire.api.server.agent.v1.Agent/PostStatus", request.SerializeAsString(),
+               {.timeout = kServerCallTimeout},
+               [reply = std::move(reply)](Result<Bytes> raw) mutable {
+                 if (raw.ok()) {
+                   reply({});
+                 } else {
+                   reply(call_error(raw.error(), "failed to post agent status"));
+                 }
+               });
 }
 
 }  // namespace steeple::agent

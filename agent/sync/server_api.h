@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/cache/entry.h"
+#include "agent/nodeattestor/node_identity.h"
 #include "lib/base/result.h"
 #include "lib/jose/bundle.h"
 #include "lib/rpc/client.h"
@@ -52,8 +53,9 @@ class ServerApi {
   template <class T>
   using Reply = std::move_only_function<void(Result<T>)>;
 
-  // `channel` must outlive this.
-  explicit ServerApi(rpc::Channel& channel) : channel_(channel) {}
+  // Calls are made on the identity's channel; it must outlive this. A call that is denied because
+  // it was made with an SVID that was replaced meanwhile ends with kUnavailable.
+  explicit ServerApi(NodeIdentity& identity) : identity_(identity) {}
 
   [[nodiscard]] Handle get_bundle(Reply<jose::Bundle> reply);
   [[nodiscard]] Handle get_federated_bundle(const spiffe::TrustDomain& domain,
@@ -67,10 +69,12 @@ class ServerApi {
                                     Reply<NewJwtSvid> reply);
   [[nodiscard]] Handle post_status(const std::string& version, Reply<void> reply);
 
-  rpc::Channel& channel() { return channel_; }
+  [[nodiscard]] Handle stream(std::string method, rpc::CallOptions options, rpc::StreamReply reply);
 
  private:
-  rpc::Channel& channel_;
+  Handle unary(std::string method, Bytes request, rpc::CallOptions options, rpc::UnaryReply reply);
+
+  NodeIdentity& identity_;
 };
 
 }  // namespace steeple::agent

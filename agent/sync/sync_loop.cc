@@ -34,13 +34,13 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
   Core(Options options, Deps deps)
       : options_(std::move(options)),
         deps_(std::move(deps)),
-        server_(deps_.identity.channel()),
+        server_(deps_.identity),
         backoff_(options_.sync_interval,
                  std::min<Duration>(kSyncBackoffMax, options_.sync_interval * kBackoffIntervals)),
         svids_(options_.workload_key_type, options_.rotation,
                {deps_.loop, deps_.workers, deps_.random, server_, deps_.cache, deps_.log,
                 deps_.metrics, [this](const Error& error) { denied(error); }}),
-        push_({deps_.loop, deps_.random, deps_.identity.channel(), deps_.log},
+        push_({deps_.loop, deps_.random, server_, deps_.log},
               {.changed = [this](bool entries, bool bundles) { request({entries, bundles}); },
                .live =
                    [this](bool) {
