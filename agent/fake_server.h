@@ -34,8 +34,8 @@ class FakeServer {
     bool post_status = true;
     bool reattestable = false;
     bool on_workers = false;  // unary calls wait for a worker
-    bool challenge = false;  // AttestAgent asks "?" and wants "!"
-    std::size_t page = 500;  // entries in one message; more come as revisions
+    bool challenge = false;   // AttestAgent asks "?" and wants "!"
+    std::size_t page = 500;   // entries in one message; more come as revisions
     Duration agent_ttl = std::chrono::hours(1);
     Duration svid_ttl = std::chrono::hours(1);
     Duration jwt_ttl = std::chrono::minutes(5);

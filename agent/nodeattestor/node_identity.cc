@@ -58,7 +58,7 @@ void NodeIdentity::taint(const std::vector<Bytes>& subject_key_ids) {
 }
 
 Error NodeIdentity::of_call(const AgentSvidPtr& asked, Error error) const {
-  if (denial_of(error) != Denial::kReattest || asked != nullptr) {
+  if (denial_of(error) != Denial::kReattest || asked == core_->svid()) {
     return error;
   }
   return unavailable("the agent's SVID was replaced during the call: " + error.message);
