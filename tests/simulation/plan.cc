@@ -31,23 +31,23 @@ Plan make_plan(std::uint64_t seed, Duration length) {
   plan.length = length;
   plan.upstream = random.below(4) == 0;
   std::size_t nodes = 2 + random.below(3);
-  std::size_t workloads = std::max<std::size_t>(6 + random.below(7), nodes);
+  std::size_t workloads = std::max<std::size_t>(6 + random.below(5), nodes);
   for (std::size_t i = 0; i < nodes; ++i) {
     plan.nodes.push_back({.x509pop = random.below(3) == 0, .workloads = workloads / nodes});
   }
   plan.entries = workloads + random.below(4);
-  plan.ca_ttl = pick<Duration>(random, {24h, 36h, 48h, 72h});
+  plan.ca_ttl = pick<Duration>(random, {36h, 48h, 72h, 96h});
   plan.x509_ttl = plan.ca_ttl / static_cast<int>(4 + random.below(3));
   plan.agent_ttl = plan.ca_ttl / static_cast<int>(3 + random.below(4));
   plan.jwt_ttl = pick<Duration>(random, {5min, 30min, 2h});
-  plan.connection_age = pick<Duration>(random, {1h, 3h, 9h});
-  plan.authority_tick = pick<Duration>(random, {2min, 5min});
-  plan.svid_tick = pick<Duration>(random, {2min, 5min});
-  plan.safety_sync = pick<Duration>(random, {2h, 6h});
+  plan.connection_age = pick<Duration>(random, {3h, 9h, 24h});
+  plan.authority_tick = pick<Duration>(random, {5min, 10min});
+  plan.svid_tick = pick<Duration>(random, {5min, 10min});
+  plan.safety_sync = pick<Duration>(random, {6h, 12h});
   plan.latency_max = pick<Duration>(random, {1ms, 2ms, 20ms, 150ms});
-  plan.token_every = pick<Duration>(random, {3h, 8h});
-  plan.fault_every = pick<Duration>(random, {3h, 6h, 12h, 24h});
-  plan.operation_every = pick<Duration>(random, {90min, 4h, 10h});
+  plan.token_every = pick<Duration>(random, {8h, 24h});
+  plan.fault_every = pick<Duration>(random, {4h, 8h, 16h});
+  plan.operation_every = pick<Duration>(random, {3h, 6h, 12h});
   plan.outage_max = Duration(static_cast<std::int64_t>(
       static_cast<double>(std::min(plan.x509_ttl, plan.agent_ttl).count()) * kOutageShare));
   return plan;

@@ -49,6 +49,7 @@ class Workload {
     std::vector<x509::CertificatePtr> chain;
     WallTime not_before{}, not_after{};
     std::string hint;
+    Bytes verified;  // what was looked at already: chain, key and bundle as they came
   };
   using HeldMap = std::map<std::string, Held>;  // by path
 
