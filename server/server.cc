@@ -90,6 +90,7 @@ class Server::Parts {
   void stop(io::Task done) {
     tcp_listener_.reset();
     uds_listener_.reset();
+    draining_->publish(true);
     auto shared_done = std::make_shared<io::Task>(std::move(done));
     auto left = std::make_shared<int>(2);
     auto one_done = [shared_done, left] {
@@ -248,11 +249,13 @@ class Server::Parts {
         .authorities = *keeper_,
         .server_svid = *server_svid_,
         .attestors = *attestors_,
+        .authorizer = *authorizer_,
         .bundles = *bundles_,
         .limits = make_limits(),
         .log = deps_.log,
         .started = started_,
-        .agent_spiffe_id_as_selector = config_.section.experimental.agent_spiffe_id_as_selector});
+        .agent_spiffe_id_as_selector = config_.section.experimental.agent_spiffe_id_as_selector,
+        .draining = draining_});
     for (auto* server : {tcp_server_.get(), uds_server_.get()}) {
       endpoints_.push_back(std::make_unique<Endpoint>(*server, deps_.loop, deps_.workers));
       Endpoint& endpoint = *endpoints_.back();
@@ -390,6 +393,7 @@ class Server::Parts {
   std::optional<NodeAttestors> attestors_;
   std::unique_ptr<Authorizer> authorizer_;
   std::vector<std::unique_ptr<RateLimiter>> limiters_;
+  std::shared_ptr<Watch<bool>> draining_ = std::make_shared<Watch<bool>>();
   std::unique_ptr<ServiceDeps> services_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
   std::unique_ptr<rpc::Server> tcp_server_;

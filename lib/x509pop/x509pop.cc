@@ -68,7 +68,9 @@ Result<SchemeObject> scheme_of(const Json& json) {
   const Json* ecdsa = member("ecdsa_signature");
   const Json* found = rsa != nullptr ? rsa : ecdsa;
   if (found == nullptr || (rsa != nullptr && ecdsa != nullptr) || !found->is_object()) {
-    return invalid_argument("expecting one of \"rsa_signature\" and \"ecdsa_signature\"");
+    // Well formed, but it proves nothing: the caller treats it as a failed proof.
+    return Error{Code::kUnauthenticated,
+                 "expecting one of \"rsa_signature\" and \"ecdsa_signature\""};
   }
   return SchemeObject{rsa != nullptr ? Scheme::kRsa : Scheme::kEcdsa, found};
 }

@@ -208,9 +208,6 @@ class EntryService {
     EntryFilter filter;
     if (request.has_filter()) {
       filter = TRY(read_filter(caller, request.filter()));
-      if (request.filter().has_by_hint() && !request.filter().by_hint().value().empty()) {
-        filter.hint = request.filter().by_hint().value();
-      }
     }
     std::optional<Pagination> page;
     if (request.page_size() > 0) {
@@ -284,6 +281,9 @@ class EntryService {
   template <class Filter>
   Result<EntryFilter> read_filter(Caller& caller, const Filter& proto) const {
     EntryFilter filter;
+    if (proto.has_by_hint() && !proto.by_hint().value().empty()) {
+      filter.hint = proto.by_hint().value();
+    }
     if (proto.has_by_parent_id()) {
       auto id = member_id_from_proto(deps_.trust_domain, &proto.by_parent_id());
       if (!id.ok()) {

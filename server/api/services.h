@@ -11,9 +11,11 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/random.h"
+#include "lib/base/watch.h"
 #include "lib/telemetry/log.h"
 #include "server/api/bundle_cache.h"
 #include "server/api/endpoint.h"
+#include "server/authz/authorizer.h"
 #include "server/authz/rate_limiter.h"
 #include "server/ca/authority_keeper.h"
 #include "server/ca/ca.h"
@@ -43,11 +45,14 @@ struct ServiceDeps {
   AuthorityKeeper& authorities;
   const ServerSvid& server_svid;
   const NodeAttestors& attestors;
+  Authorizer& authorizer;
   BundleCache& bundles;
   RateLimits limits;
   Logger log;
   SteadyTime started;
   bool agent_spiffe_id_as_selector = false;
+  // Published once, when the server begins to drain: streams without end then end.
+  std::shared_ptr<const Watch<bool>> draining = std::make_shared<const Watch<bool>>();
 };
 
 // On both endpoints.

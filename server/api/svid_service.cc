@@ -44,6 +44,11 @@ class SvidService {
         return fail(caller, Code::kInvalidArgument, "CSR DNS name is invalid", good.error());
       }
     }
+    if (auto overlap = check_wildcard_overlap(csr->dns_sans()); !overlap.ok()) {
+      return fail(caller, Code::kInvalidArgument,
+                  "CSR DNS name contains a wildcard that covers another non-wildcard name",
+                  overlap.error());
+    }
     auto subject = csr->subject_name();
     if (!subject.ok()) {
       return fail(caller, Code::kInvalidArgument, "malformed CSR", subject.error());

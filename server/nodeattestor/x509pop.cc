@@ -123,6 +123,10 @@ class X509PopAttestation final : public Attestation {
     }
     auto challenge = std::exchange(challenge_, std::nullopt);
     auto response = x509pop::parse_response(bytes);
+    if (!response.ok() && response.error().code == Code::kUnauthenticated) {
+      return prefixed(
+          permission_denied("challenge response verification failed: " + response.error().message));
+    }
     if (!response.ok()) {
       return prefixed(
           invalid_argument("unable to unmarshal challenge response: " + response.error().message));

@@ -159,4 +159,18 @@ Result<void> validate_dns_name(std::string_view name) {
   return validate_plain(name);
 }
 
+Result<void> check_wildcard_overlap(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    std::size_t dot = name.find('.');
+    if (name.starts_with("*.") || dot == std::string::npos) {
+      continue;
+    }
+    std::string covering = "*" + name.substr(dot);
+    if (std::ranges::find(names, covering) != names.end()) {
+      return invalid_argument("wildcard overlap");
+    }
+  }
+  return {};
+}
+
 }  // namespace steeple::server

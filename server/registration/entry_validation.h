@@ -45,5 +45,7 @@ Result<spiffe::SpiffeId> member_id_from_proto(const spiffe::TrustDomain& domain,
 // and '_', no '-' at their ends, "xn--" only before valid punycode; a wildcard only as the whole
 // first label. (SPIRE lets any ASCII character pass, NUL and space included.)
 Result<void> validate_dns_name(std::string_view name);
+// A wildcard among the names that covers another of them ("*.b" and "a.b") is refused.
+Result<void> check_wildcard_overlap(const std::vector<std::string>& names);
 
 }  // namespace steeple::server

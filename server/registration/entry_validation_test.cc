@@ -158,5 +158,11 @@ TEST(DnsName, RefusesWithTheReferencesWords) {
   EXPECT_THAT(text(long_name + "a"), StartsWith("idna error\n"));
 }
 
+TEST(DnsNames, AWildcardMayNotCoverAnotherOfTheNames) {
+  EXPECT_FALSE(check_wildcard_overlap({"*.example.org", "a.example.org"}).ok());
+  EXPECT_TRUE(check_wildcard_overlap({"*.example.org", "a.b.example.org", "example.org"}).ok());
+  EXPECT_TRUE(check_wildcard_overlap({"*.example.org"}).ok());
+}
+
 }  // namespace
 }  // namespace steeple::server
