@@ -3,6 +3,7 @@
 // From the start of a program to the first SERVING of its health service, and what a process uses
 // while nobody asks anything of it.
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -51,11 +52,18 @@ double start_once(World& world, const std::string& socket, std::vector<std::stri
     argv.push_back(argument.data());
   }
   argv.push_back(nullptr);
+  // Its log must not mix with our figures.
+  posix_spawn_file_actions_t files;
+  CHECK(::posix_spawn_file_actions_init(&files) == 0);
+  for (int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    CHECK(::posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_WRONLY, 0) == 0);
+  }
   pid_t pid = 0;
   SteadyTime began = system_clock().steady();
-  if (::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0) {
+  if (::posix_spawn(&pid, argv[0], &files, nullptr, argv.data(), environ) != 0) {
     fail(command[0], internal("cannot be started"));
   }
+  ::posix_spawn_file_actions_destroy(&files);
   while (!accepts(socket) || !serving(world, socket)) {
     if (micros_since(began) > kStartMicrosMax) {
       ::kill(pid, SIGKILL);
