@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 
+#include <barrier>
 #include <csignal>
 
 #include "lib/io/asio_loop.h"
@@ -176,6 +177,18 @@ TYPED_TEST(LoopContract, workers_run_off_the_loop_and_answer_by_post) {
   });
   EXPECT_TRUE(this->rig.until([&] { return answered; }));
   EXPECT_TRUE(answered);
+}
+
+TEST(WorkerPool, works_on_as_many_tasks_at_once_as_it_has_threads) {
+  constexpr std::size_t kThreads = 4;
+  for (int round = 0; round < 200; ++round) {
+    std::barrier<> all(kThreads + 1);  // a task that nobody is woken for would wait for ever
+    WorkerPool pool({.threads = kThreads});
+    for (std::size_t i = 0; i < kThreads; ++i) {
+      ASSERT_TRUE(pool.submit([&all] { all.arrive_and_wait(); }).ok());
+    }
+    all.arrive_and_wait();
+  }
 }
 
 TEST(WorkerPool, refuses_what_exceeds_its_queue_and_destroys_it_unrun) {

@@ -19,23 +19,39 @@ struct WorkerPool::State {
   void work() {
     std::unique_lock lock(mutex);
     while (true) {
-      wake.wait(lock, [this] { return closing || !queue.empty(); });
+      while (queue.empty() && !closing) {
+        ++idle;
+        wake.wait(lock);
+        --idle;
+        waking = false;
+      }
       if (queue.empty()) {
         return;
       }
       Task task = std::move(queue.front());
       queue.pop_front();
+      bool call_another = !queue.empty() && wants_wake();
       lock.unlock();
+      if (call_another) {
+        wake.notify_one();
+      }
       task();
       task = nullptr;  // what it owns goes before we wait, and outside the lock
       lock.lock();
     }
   }
 
+  // Under the lock: is it for the caller to wake a worker? One is on its way at a time, and wakes
+  // the next when there is more to do; waking one for each of many short tasks costs more than the
+  // tasks.
+  bool wants_wake() { return idle > 0 && !std::exchange(waking, true); }
+
   const Options options;
   std::mutex mutex;
   std::condition_variable wake;
   std::deque<Task> queue;
+  std::size_t idle = 0;  // workers that wait
+  bool waking = false;   // one of them has been told and has not come yet
   bool closing = false;
   std::vector<std::thread> threads;
 };
@@ -60,14 +76,18 @@ WorkerPool::~WorkerPool() {
 }
 
 Result<void> WorkerPool::submit(Task task) {
+  bool call_one = false;
   {
     std::lock_guard lock(state_->mutex);
     if (state_->queue.size() >= state_->options.queue_max) {
       return resource_exhausted("worker queue is full");
     }
     state_->queue.push_back(std::move(task));
+    call_one = state_->wants_wake();
   }
-  state_->wake.notify_one();
+  if (call_one) {
+    state_->wake.notify_one();
+  }
   return {};
 }
 
