@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table: which figure stands beside which limit of the same run, and which bar it has to meet."""
+"""The table: which figure stands beside which limit of the same run, and its bar."""
 
 from dataclasses import dataclass
 
