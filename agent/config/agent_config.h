@@ -72,6 +72,8 @@ struct AgentConfig {
   Duration sync_interval = std::chrono::seconds(5);
   // No key: while the server pushes changes, a full sync still happens this often.
   Duration safety_sync_interval = std::chrono::minutes(5);
+  // No key: a server that answers nothing is noticed after about this.
+  Duration keepalive_interval = std::chrono::seconds(30);
   Duration jwt_cache_hit_timeout = std::chrono::seconds(30);
   bool use_sync_authorized_entries = true;
   RateLimits rate_limits;

@@ -61,6 +61,7 @@ class NodeIdentity {
     RotationPolicy rotation;
     std::string user_agent;
     bool memory_keys = false;  // for a warning
+    Duration keepalive_interval = std::chrono::seconds(30);
   };
   struct Deps {
     io::Loop& loop;

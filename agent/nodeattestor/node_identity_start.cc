@@ -300,7 +300,7 @@ rpc::Channel& NodeIdentity::Core::channel() {
     CHECK(svid_ != nullptr);
     rpc::ChannelOptions how;
     how.user_agent = options_.user_agent;
-    how.keepalive_interval = std::chrono::seconds(30);
+    how.keepalive_interval = options_.keepalive_interval;
     channel_ = std::make_unique<rpc::Channel>(
         rpc::Channel::Deps{deps_.loop, deps_.network, &deps_.handshake, deps_.random},
         options_.server, policy(true, false), std::move(how));

@@ -330,9 +330,10 @@ Result<void> SqlStore::set_node_selectors(const spiffe::SpiffeId& id,
 
 Result<std::vector<Selector>> SqlStore::node_selectors(const spiffe::SpiffeId& id) {
   auto tx = TRY(read());
-  auto rows = TRY(
-      tx.query("SELECT type, value FROM node_resolver_map_entries WHERE spiffe_id = ? ORDER BY type, value",
-               id.text()));
+  auto rows =
+      TRY(tx.query("SELECT type, value FROM node_resolver_map_entries WHERE spiffe_id = ? "
+                   "ORDER BY type, value",
+                   id.text()));
   std::vector<Selector> selectors;
   while (TRY(rows.next())) {
     selectors.push_back({rows.string(0), rows.string(1)});

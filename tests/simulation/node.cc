@@ -59,6 +59,7 @@ agent::AgentConfig Node::config() const {
   config.bootstrap.insecure = true;
   config.socket_path = Workload::kSocket;
   config.safety_sync_interval = plan_.safety_sync;
+  config.keepalive_interval = plan_.keepalive;
   return config;
 }
 

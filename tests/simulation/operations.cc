@@ -125,6 +125,8 @@ void World::expel() {
   if (!all_quiet() || !node.serving()) {
     return;
   }
+  check_nodes();
+  before_[number].check = false;
   bool pop = plan_.nodes[number].x509pop;
   std::string id = node.stored_id();
   bool banned = random_.below(2) == 0;

@@ -198,6 +198,8 @@ void Operator::create_group(const std::string& path, const std::set<std::size_t>
     auto* selector = entry->add_selectors();
     selector->set_type("unix");
     selector->set_value("uid:0");
+    // No workload has it.
+    entry->mutable_additional_attributes()->set_disable_x509_svid_prefetch(true);
   }
   if (!call("entry.v1.Entry/BatchCreateEntry", request.SerializeAsString())) {
     deps_.trace.fail("no group {}", path);
@@ -212,6 +214,7 @@ void Operator::create_node_alias(std::size_t node, const std::string& common_nam
   auto* selector = entry->add_selectors();
   selector->set_type("x509pop");
   selector->set_value("subject:cn:" + common_name);
+  entry->mutable_additional_attributes()->set_disable_x509_svid_prefetch(true);
   if (!call("entry.v1.Entry/BatchCreateEntry", request.SerializeAsString())) {
     deps_.trace.fail("no alias of node {}", node);
   }

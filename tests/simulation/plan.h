@@ -24,7 +24,7 @@ struct Plan {
   std::size_t entries = 0;  // at the start
 
   Duration ca_ttl{}, x509_ttl{}, agent_ttl{}, jwt_ttl{};
-  Duration connection_age{}, authority_tick{}, svid_tick{}, safety_sync{};
+  Duration connection_age{}, keepalive{}, authority_tick{}, svid_tick{}, safety_sync{};
   Duration latency_max{};
   Duration token_every{};  // each workload asks for a JWT-SVID about this often
 
