@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kEntriesMax = 24;
+constexpr std::size_t kEntriesMax = 16;
 constexpr uid_t kFirstUid = 1000;
 constexpr auto kBackMax = 10min;
 

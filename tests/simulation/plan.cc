@@ -36,17 +36,17 @@ Plan make_plan(std::uint64_t seed, Duration length) {
     plan.nodes.push_back({.x509pop = random.below(3) == 0, .workloads = workloads / nodes});
   }
   plan.entries = workloads + random.below(4);
-  plan.ca_ttl = pick<Duration>(random, {36h, 72h, 96h, 144h});
+  plan.ca_ttl = pick<Duration>(random, {60h, 96h, 144h});
   plan.x509_ttl = plan.ca_ttl / static_cast<int>(4 + random.below(3));
   plan.agent_ttl = plan.ca_ttl / static_cast<int>(3 + random.below(4));
   plan.jwt_ttl = pick<Duration>(random, {5min, 30min, 2h});
-  plan.connection_age = pick<Duration>(random, {3h, 9h, 24h});
-  plan.keepalive = pick<Duration>(random, {10min, 1h});
+  plan.connection_age = pick<Duration>(random, {6h, 12h, 24h});
+  plan.keepalive = pick<Duration>(random, {30min, 2h});
   plan.authority_tick = pick<Duration>(random, {5min, 10min});
   plan.svid_tick = pick<Duration>(random, {5min, 10min});
-  plan.safety_sync = pick<Duration>(random, {6h, 12h});
+  plan.safety_sync = pick<Duration>(random, {8h, 16h});
   plan.latency_max = pick<Duration>(random, {1ms, 2ms, 20ms, 150ms});
-  plan.token_every = pick<Duration>(random, {8h, 24h});
+  plan.token_every = pick<Duration>(random, {16h, 48h});
   plan.fault_every = pick<Duration>(random, {4h, 8h, 16h});
   plan.operation_every = pick<Duration>(random, {3h, 6h, 12h});
   plan.outage_max = Duration(static_cast<std::int64_t>(

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lib/crypto/hash.h"
 #include "lib/crypto/private_key.h"
 #include "lib/jose/jwk.h"
 #include "lib/jose/jwt_svid.h"
@@ -36,6 +37,32 @@ std::string path_of(const std::string& id) {
 }
 
 }  // namespace
+
+Result<spiffe::SpiffeId> Verifier::verify(const std::vector<x509::CertificatePtr>& chain,
+                                          const x509::AuthoritiesPtr& roots, WallTime wall) {
+  Bytes all;
+  bool current = true;
+  for (const auto& certificate : chain) {
+    all += certificate->der();
+    current &= certificate->not_before() <= wall && wall < certificate->not_after();
+  }
+  for (const auto& root : *roots) {
+    all += root->der();
+  }
+  Bytes key = crypto::sha256(all);
+  auto found = good_.find(key);
+  // With one root that has expired and one that has not, the memory does not know by which it was.
+  if (found != good_.end() && current &&
+      std::ranges::all_of(*roots, [&](const auto& root) { return wall < root->not_after(); })) {
+    return found->second;
+  }
+  auto verified = x509::verify_svid(chain, [&](const spiffe::TrustDomain&) { return roots; }, wall);
+  if (!verified.ok()) {
+    return std::move(verified.error());
+  }
+  good_.insert_or_assign(key, verified->id);
+  return verified->id;
+}
 
 std::string Workload::host(std::size_t node) { return fmt::format("node{}", node); }
 
@@ -169,12 +196,11 @@ void Workload::got_x509(ByteView raw) {
       seen_roots_.insert(root->der());
     }
     roots = std::make_shared<const x509::Authorities>(std::move(*bundle));
-    auto verified =
-        x509::verify_svid(*chain, [&](const spiffe::TrustDomain&) { return roots; }, wall);
+    auto verified = deps_.verifier.verify(*chain, roots, wall);
     if (!verified.ok()) {
       deps_.trace.fail("{}: {} does not verify: {}", options_.name, path, verified.error().message);
-    } else if (verified->id.text() != svid.spiffe_id()) {
-      deps_.trace.fail("{}: {} holds {}", options_.name, path, verified->id.text());
+    } else if (verified->text() != svid.spiffe_id()) {
+      deps_.trace.fail("{}: {} holds {}", options_.name, path, verified->text());
     } else if (!((*key)->public_key() == chain->front()->public_key())) {
       deps_.trace.fail("{}: the key of {} is another's", options_.name, path);
     }
@@ -264,8 +290,7 @@ void Workload::check_peer(const Workload& other) {
     return;
   }
   for (const auto& [path, held] : other.held_) {
-    auto verified = x509::verify_svid(
-        held.chain, [&](const spiffe::TrustDomain&) { return roots_; }, deps_.clock.now());
+    auto verified = deps_.verifier.verify(held.chain, roots_, deps_.clock.now());
     if (!verified.ok()) {
       deps_.trace.fail("{} does not accept {} of {}: {}", options_.name, path, other.options_.name,
                        verified.error().message);

@@ -22,6 +22,16 @@
 
 namespace steeple::simulation {
 
+// Verifies chains, each with the same roots once: signatures do not change, only time passes.
+class Verifier {
+ public:
+  Result<spiffe::SpiffeId> verify(const std::vector<x509::CertificatePtr>& chain,
+                                  const x509::AuthoritiesPtr& roots, WallTime wall);
+
+ private:
+  std::map<Bytes, spiffe::SpiffeId> good_;  // by the hash of chain and roots
+};
+
 class Workload {
  public:
   struct Options {
@@ -39,6 +49,7 @@ class Workload {
     agent::FakeProcFs& procs;
     Oracle& oracle;
     Trace& trace;
+    Verifier& verifier;
     // Who may validate a token of ours; null: nobody right now.
     std::function<Workload*(Random&)> peer;
   };

@@ -163,7 +163,7 @@ void World::start_workloads() {
                             .token_every = plan_.token_every,
                             .seed = plan_.seed * 1009 + number},
           Workload::Deps{wires_, node->workload_loop(), node->clock(), node->procs(), oracle_,
-                         trace_, [this](Random& random) {
+                         trace_, verifier_, [this](Random& random) {
                            return workloads_[random.below(workloads_.size())].get();
                          }}));
       workloads_.back()->start(next_pid_++);

@@ -91,6 +91,7 @@ class World {
   FakeClock clock_;
   Trace trace_;
   Oracle oracle_;
+  Verifier verifier_;
   SeededRandom random_;          // of what happens
   SeededRandom product_random_;  // handed to server and agents
   io::SimScheduler scheduler_;
