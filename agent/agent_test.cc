@@ -163,6 +163,26 @@ TEST_F(AgentTest, ADenialOfACallMadeBeforeARenewalIsNoReasonToGiveUp) {
   }
 }
 
+// A renewal that timed out may be carried out late, after the one whose answer we have.
+TEST_F(AgentTest, ARenewedSvidThatIsNotAcceptedIsNoReasonToGiveUp) {
+  World world;
+  serve(world);
+  AgentData first = stored(world);
+  world.server.overtake_renewals = true;
+  ASSERT_TRUE(world.until([&] { return world.server.calls.renew == 1; }, 40min));
+  world.server.overtake_renewals = false;
+  world.server.put_entry("e1", "/web", {"uid:1"});
+  world.run(1min);
+  ASSERT_FALSE(world.ended);
+  EXPECT_TRUE(
+      world.log.has("The renewed agent SVID is not accepted; going back to the one before"));
+  EXPECT_EQ(world.server.calls.renew, 2);
+  EXPECT_NE(stored(world).svid, first.svid);
+  world.run(10h);
+  EXPECT_FALSE(world.ended);
+  EXPECT_EQ(world.server.calls.attest, 1);
+}
+
 TEST_F(AgentTest, AReattestableAgentAttestsAnewInsteadOfRenewing) {
   World world(1, {.reattestable = true});
   serve(world);

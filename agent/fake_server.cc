@@ -193,6 +193,9 @@ class FakeServer::Impl {
     auto id = spiffe::SpiffeId::parse(s_.agent_id_).take();
     Bytes certificate = TRY(sign(id, request.params().csr(), s_.options.agent_ttl));
     s_.new_serial_ = Bytes(TRY(x509::Certificate::parse(certificate))->serial());
+    if (s_.overtake_renewals) {
+      s_.new_serial_ = "nobody's";
+    }
     if (s_.forget_renewals) {
       return unavailable("the answer was lost");
     }

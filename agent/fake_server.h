@@ -78,7 +78,8 @@ class FakeServer {
   std::set<std::string> refused_entries;  // of single entries
   std::optional<Error> jwt_error;
   std::optional<Error> sync_error;
-  bool forget_renewals = false;  // RenewAgent works, its answer is lost
+  bool overtake_renewals = false;  // a renewal of before is carried out after the answer
+  bool forget_renewals = false;    // RenewAgent works, its answer is lost
 
   struct Calls {
     int attest = 0, renew = 0, sync = 0, get_entries = 0, bundle = 0, batch = 0, jwt = 0, push = 0,

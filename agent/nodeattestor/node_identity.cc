@@ -8,31 +8,42 @@
 
 namespace steeple::agent {
 
-Denial denial_of(const Error& error) {
-  using Details = ::spire::api::types::PermissionDeniedDetails;
+namespace {
+
+using Details = ::spire::api::types::PermissionDeniedDetails;
+
+// UNKNOWN when the server did not say why.
+Details::Reason reason_of(const Error& error) {
   if (error.code != Code::kPermissionDenied) {
-    return Denial::kNone;
+    return Details::UNKNOWN;
   }
   for (const ErrorDetail& detail : error.details) {
     Details details;
-    if (!detail.type_url.ends_with("/spire.api.types.PermissionDeniedDetails") ||
-        !details.ParseFromString(detail.value)) {
-      continue;
-    }
-    switch (details.reason()) {
-      case Details::AGENT_EXPIRED:
-      case Details::AGENT_NOT_ACTIVE:
-      case Details::AGENT_NOT_ATTESTED:
-      case Details::AGENT_MUST_REATTEST:
-        return Denial::kReattest;
-      case Details::AGENT_BANNED:
-        return Denial::kShutdown;
-      default:
-        break;
+    if (detail.type_url.ends_with("/spire.api.types.PermissionDeniedDetails") &&
+        details.ParseFromString(detail.value) && details.reason() != Details::UNKNOWN) {
+      return details.reason();
     }
   }
-  return Denial::kNone;
+  return Details::UNKNOWN;
 }
+
+}  // namespace
+
+Denial denial_of(const Error& error) {
+  switch (reason_of(error)) {
+    case Details::AGENT_EXPIRED:
+    case Details::AGENT_NOT_ACTIVE:
+    case Details::AGENT_NOT_ATTESTED:
+    case Details::AGENT_MUST_REATTEST:
+      return Denial::kReattest;
+    case Details::AGENT_BANNED:
+      return Denial::kShutdown;
+    default:
+      return Denial::kNone;
+  }
+}
+
+bool denies_this_svid(const Error& error) { return reason_of(error) == Details::AGENT_NOT_ACTIVE; }
 
 NodeIdentity::NodeIdentity(Options options, Deps deps)
     : core_(std::make_shared<Core>(std::move(options), std::move(deps))) {}

@@ -42,6 +42,8 @@ enum class Denial : std::uint8_t {
   kShutdown,  // banned
 };
 Denial denial_of(const Error& error);
+// The denial is of this SVID only: the server counts with another one of the agent.
+bool denies_this_svid(const Error& error);
 
 struct AgentSvid {
   spiffe::SpiffeId id;

@@ -92,6 +92,7 @@ class NodeIdentity::Core : public std::enable_shared_from_this<Core> {
   void renew_by_rpc(const std::string& key_id);
   void renewed(Result<AgentSvidPtr> svid);
   void renewal_failed(const Error& error);
+  bool fall_back(const Error& error);
   void give_up(Error error);
 
   Options options_;
@@ -99,6 +100,9 @@ class NodeIdentity::Core : public std::enable_shared_from_this<Core> {
   std::vector<Bytes> bundle_;
   x509::AuthoritiesPtr authorities_;
   AgentSvidPtr svid_;
+  // The one before, while it may be the one that the server still counts with.
+  AgentSvidPtr previous_;
+  bool falling_back_ = false;
   Watch<AgentSvid> watch_;
   std::unique_ptr<rpc::Channel> channel_;
 

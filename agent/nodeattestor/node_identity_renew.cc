@@ -189,6 +189,9 @@ bool NodeIdentity::Core::handle_denial(const Error& error) {
   if (stopped_ || must_reattest_) {
     return true;
   }
+  if (denies_this_svid(error) && fall_back(error)) {
+    return true;
+  }
   LOG_WARN(deps_.log, "Agent needs to re-attest; will attempt to re-attest", {"error", error});
   if (!svid_->reattestable) {
     LOG_ERROR(deps_.log, "Agent failed re-attestation; removing SVID and shutting down",
@@ -198,6 +201,28 @@ bool NodeIdentity::Core::handle_denial(const Error& error) {
   }
   must_reattest_ = true;
   check_renewal();
+  return true;
+}
+
+// A renewal that we had given up on may be carried out after the one that we got (requests that
+// waited out a partition), and then the server waits for an SVID that nobody has. It still counts
+// with the one before, so we go back to it and renew again.
+bool NodeIdentity::Core::fall_back(const Error& error) {
+  if (falling_back_) {
+    return true;
+  }
+  if (!previous_ || svid_->reattestable ||
+      deps_.loop.clock().now() >= previous_->chain.front()->not_after()) {
+    return false;
+  }
+  LOG_WARN(deps_.log, "The renewed agent SVID is not accepted; going back to the one before",
+           {"error", error});
+  falling_back_ = true;
+  adopt(previous_, [this](Result<void> stored) {
+    if (!stored.ok()) {
+      LOG_WARN(deps_.log, "Could not store SVID", {"error", stored.error()});
+    }
+  });
   return true;
 }
 

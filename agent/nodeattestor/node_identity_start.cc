@@ -282,6 +282,7 @@ void NodeIdentity::Core::adopt(AgentSvidPtr svid,
 }
 
 void NodeIdentity::Core::use(AgentSvidPtr svid) {
+  previous_ = std::exchange(falling_back_, false) ? nullptr : svid_;
   svid_ = std::move(svid);
   renew_at_ = rotation_time(options_.rotation, svid_->chain.front()->not_before(),
                             svid_->chain.front()->not_after(), deps_.random);

@@ -67,7 +67,10 @@ void Endpoint::limited_raw(std::string method, RateLimiter* limiter, std::string
         // The stream must die on the loop: the worker hands its reference back with the answer.
         auto call = std::make_unique<LimitedCall>(LimitedCall{admitted, request});
         Result<void> submitted = workers_.submit([this, shared, call = std::move(call)]() mutable {
-          Result<Bytes> reply = (*shared)(call->stream->context(), call->request);
+          // Nobody waits for what was cancelled, and a renewal must not be carried out for nobody.
+          Result<Bytes> reply = call->stream->context().cancelled
+                                    ? cancelled("context canceled")
+                                    : (*shared)(call->stream->context(), call->request);
           loop_.post([call = std::move(call), reply = std::move(reply)]() mutable {
             if (reply.ok()) {
               call->stream->send(std::move(*reply));
