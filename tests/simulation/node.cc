@@ -88,7 +88,7 @@ void Node::start() {
                          .metrics = no_metrics()},
       agent::Agent::Hooks{.serving =
                               [this] {
-                                process_->serving = true;
+                                process_->serving = has_served_ = true;
                                 deps_.trace.event("agent{} serves", number_);
                               },
                           .ended =

@@ -46,7 +46,10 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  void use_token(std::string token) { token_ = std::move(token); }
+  void use_token(std::string token) {
+    token_ = std::move(token);
+    has_served_ = false;
+  }
   void use_x509pop(hcl::Value plugin_data) { x509pop_ = std::move(plugin_data); }
   const std::string& token() const { return token_; }
 
@@ -56,6 +59,8 @@ class Node {
   bool serving() const { return process_ != nullptr && process_->serving; }
   // Why it ended by itself; nothing while it runs.
   const std::optional<Result<void>>& ended() const { return ended_; }
+  // It has served with the token it has now (or, with x509pop, ever).
+  bool has_served() const { return has_served_; }
   // Began an attestation, ever. A restart must not count up.
   int attestations() const { return *attestations_; }
 
@@ -100,6 +105,7 @@ class Node {
   std::shared_ptr<int> attestations_ = std::make_shared<int>(0);
   std::unique_ptr<Process> process_;
   std::optional<Result<void>> ended_;
+  bool has_served_ = false;
   int runs_ = 0;
 };
 

@@ -253,14 +253,8 @@ void World::supervise() {
 
 void World::revive(Node& node) {
   std::size_t number = node.number();
-  bool had_identity = node.stored_svid() != nullptr;
   const Result<void>& why = *node.ended();
-  if (had_identity && !expelled_.contains(number)) {
-    trace_.fail("agent{} ended although it has an SVID: {}", number,
-                why.ok() ? "OK" : why.error().message);
-    return;
-  }
-  if (!expelled_.contains(number) && before_[number].check) {
+  if (node.has_served() && !expelled_.contains(number)) {
     trace_.fail("agent{} gave up its identity: {}", number, why.ok() ? "OK" : why.error().message);
     return;
   }
