@@ -290,7 +290,7 @@ Available commands are:
 )";
 
 TEST(CliApp, usage_is_gos) {
-  EXPECT_EQ(run(tool(), "run -h").err, std::string(kUsage) + "flag: help requested\n");
+  EXPECT_EQ(run(tool(), "run -h").err, fmt::format("{}flag: help requested\n", kUsage));
 }
 
 TEST(CliApp, command_lines_give_the_references_output_and_exit_code) {

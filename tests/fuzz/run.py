@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build/asan"
+BUILD = ROOT / "build/fuzz"
 
 
 def run(target, seconds):
@@ -22,7 +22,7 @@ def run(target, seconds):
 
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5
-    built = subprocess.run(["./dev", "build", "asan", "fuzz"], cwd=ROOT, text=True, capture_output=True, check=False)
+    built = subprocess.run(["./dev", "build", "fuzz", "fuzz"], cwd=ROOT, text=True, capture_output=True, check=False)
     if built.returncode != 0:
         print(built.stdout[-4000:] + built.stderr[-2000:])
         print("0 passed, 1 failed")
