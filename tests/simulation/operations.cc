@@ -137,12 +137,12 @@ void World::expel() {
     oracle_.end_fault(number, now());
   };
   operator_->during_next_call(nullptr);
+  int attested = node.attestations();
   bool done = banned ? operator_->ban(id) : operator_->evict(id);
   if (!done) {
     trace_.fail("{} could not be expelled", id);
     return;
   }
-  int attested = node.attestations();
   // An evicted agent that can attest anew does so and stays; all others end.
   bool stays = pop && !banned;
   auto gone = [&] { return stays ? node.attestations() > attested : node.ended().has_value(); };

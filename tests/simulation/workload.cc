@@ -125,6 +125,7 @@ void Workload::open(Stream& stream, const char* method, std::function<void(ByteV
       {.on_message =
            [&stream, on_message](ByteView raw) {
              stream.backoff = 1s;
+             stream.live = true;
              on_message(raw);
            },
        .on_done = [this, &stream, method,
@@ -143,6 +144,7 @@ void Workload::open_jwt_bundles() {
 
 void Workload::ended(Stream& stream, const char* method, const Result<void>& status,
                      std::function<void()> again) {
+  stream.live = false;
   std::string why = status.ok() ? "OK" : std::string(code_name(status.error().code));
   deps_.trace.event("{} {} ended: {}", options_.name, method, why);
   bool denied = !status.ok() && status.error().code == Code::kPermissionDenied;
@@ -382,7 +384,7 @@ void Workload::check_token(const std::string& path, const std::string& token) {
   }
   bool quiet = deps_.oracle.quiet(options_.node, now());
   deps_.trace.event("{} got a token of {}", options_.name, path);
-  if (quiet && started_ + kSettle < now() && !held_.empty()) {
+  if (quiet && jwt_->live) {
     auto verified = jose::verify_jwt_svid(
         token, {},
         [this](const spiffe::TrustDomain&,

@@ -94,6 +94,7 @@ class Workload {
     std::unique_ptr<rpc::ClientCall> call;
     io::Timer retry;
     Duration backoff = std::chrono::seconds(1);
+    bool live = false;  // it has given something, and has not ended
   };
 
   SteadyTime now() const { return deps_.clock.steady(); }
