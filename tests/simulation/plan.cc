@@ -36,7 +36,7 @@ Plan make_plan(std::uint64_t seed, Duration length) {
     plan.nodes.push_back({.x509pop = random.below(3) == 0, .workloads = workloads / nodes});
   }
   plan.entries = workloads + random.below(4);
-  plan.ca_ttl = pick<Duration>(random, {60h, 96h, 144h});
+  plan.ca_ttl = pick<Duration>(random, {72h, 120h, 192h});
   plan.x509_ttl = plan.ca_ttl / static_cast<int>(4 + random.below(3));
   plan.agent_ttl = plan.ca_ttl / static_cast<int>(3 + random.below(4));
   plan.jwt_ttl = pick<Duration>(random, {5min, 30min, 2h});
