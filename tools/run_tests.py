@@ -33,6 +33,13 @@ SANITIZER_ENV = {
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
 
+# The system's protobuf is built without the thread sanitizer, and its header gives maps another layout
+# with it: these tests, which read a JSON object of a message, run under the other sanitizers only.
+TSAN_SKIPS = {
+    "agent_api_test": "ValidationResponse.*",
+    "agent_test": "AgentTest.ATokenIsValidForItsAudienceOnly",
+}
+
 
 class Tally:
     def __init__(self):
@@ -82,8 +89,10 @@ def count_gtest(output):
     return passed, failed
 
 
-def gtest(program, env):
-    status, output = run([str(program)], UNIT_TIMEOUT, env=env)
+def gtest(program, preset):
+    skip = TSAN_SKIPS.get(program.name) if preset == "tsan" else None
+    command = [str(program)] + ([f"--gtest_filter=-{skip}"] if skip else [])
+    status, output = run(command, UNIT_TIMEOUT, env=SANITIZER_ENV)
     passed, failed = count_gtest(output)
     if status != 0 and failed == 0:
         failed = 1
@@ -97,7 +106,7 @@ def unit(tally, preset="dev"):
     programs = sorted((ROOT / "build" / preset / "test").glob("*_test"))
     say(f"{len(programs)} test programs, {preset}")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for name, passed, failed, output in pool.map(lambda p: gtest(p, SANITIZER_ENV), programs):
+        for name, passed, failed, output in pool.map(lambda p: gtest(p, preset), programs):
             tally.add(passed, failed, f"{preset}/{name}", output)
             print(f"    {name}: {passed} passed, {failed} failed", flush=True)
 

@@ -142,8 +142,8 @@ TEST(DnsName, RefusesWithTheReferencesWords) {
   EXPECT_EQ(text("\xF0\x9F\x92\xA9.com"), "name must be ascii");
   EXPECT_EQ(text("-hello.com"), "idna error\nidna: invalid label \"-hello\"");
   EXPECT_EQ(text("a..b"), "idna error\nidna: invalid label \"\"");
-  EXPECT_EQ(text(std::string(64, 'a') + ".c"),
-            "idna error\nidna: invalid label \"" + std::string(64, 'a') + "\"");
+  EXPECT_EQ(text(fmt::format("{:a<64}.c", "")),
+            fmt::format("idna error\nidna: invalid label \"{:a<64}\"", ""));
   for (std::string_view name :
        {std::string_view("a b.com"), std::string_view("com\0", 4), std::string_view("a-.com"),
         std::string_view("ab--c.com"), std::string_view("xn--zzzzzzzz99.com"),
