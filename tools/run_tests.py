@@ -8,7 +8,7 @@ suites (all but unit and fuzz, in this order, when none is named):
   tidy        house rules
   unit        unit and contract tests without sanitizers, debug build: the quick round
   go          process and interop tests: go-spiffe, spire-api-sdk, grpc-go, h2spec
-  simulation  whole servers and agents on simulated time and network, 500 seeds
+  simulation  whole servers and agents on simulated time and network, 100 seeds
   cli         the command lines, against recorded outputs
   package     the installed client library in somebody else's project
   crash       kill -9 of server and agent under load, 200 rounds
@@ -151,7 +151,7 @@ def go(tally):
         tally.add(0, 1, "go", output)
 
 
-def driver(suite, timeout):
+def driver(suite, timeout, *arguments):
     """Suites that are one program printing `N passed, N failed` last."""
     def runner(tally):
         script = ROOT / "tests" / suite / "run.py"
@@ -159,7 +159,7 @@ def driver(suite, timeout):
             tally.add(0, 1, "build release")
             return
         say(suite)
-        status, output = run([sys.executable, str(script)], timeout)
+        status, output = run([sys.executable, str(script), *arguments], timeout)
         match = re.search(r"(\d+) passed, (\d+) failed\s*$", output)
         if not match:
             tally.add(0, 1, suite, output)
@@ -174,7 +174,7 @@ SUITES = {
     "tidy": tidy,
     "unit": unit,
     "go": go,
-    "simulation": driver("simulation", 1800),
+    "simulation": driver("simulation", 1800, "--seeds", "100"),
     "cli": driver("cli", 300),
     "package": driver("package", 300),
     "crash": driver("crash", 1200),
