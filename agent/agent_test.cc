@@ -183,6 +183,19 @@ TEST_F(AgentTest, ARenewedSvidThatIsNotAcceptedIsNoReasonToGiveUp) {
   EXPECT_EQ(world.server.calls.attest, 1);
 }
 
+TEST_F(AgentTest, AnEntryThatGoesDuringAFetchTakesNoOtherTokenAlong) {
+  World world(1, {.push = false});
+  world.server.put_entry("e1", "/web", {"uid:1000"});
+  world.server.put_entry("e2", "/gone", {"uid:1000"});
+  serve(world);
+  Workload web(world, 100, 1000);
+  world.server.remove_entry("e2");  // the agent learns of it at its next poll
+  auto tokens = web.jwt({"audience"});
+  ASSERT_TRUE(tokens.ok()) << tokens.error().message;
+  ASSERT_EQ(tokens->svids_size(), 1);
+  EXPECT_EQ(tokens->svids(0).spiffe_id(), "spiffe://example.org/web");
+}
+
 TEST_F(AgentTest, AReattestableAgentAttestsAnewInsteadOfRenewing) {
   World world(1, {.reattestable = true});
   serve(world);

@@ -7,6 +7,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "agent/cache/selector_table.h"
 #include "lib/base/limits.h"
@@ -355,6 +357,8 @@ void WorkloadSession::fetch_tokens(const Selectors& selectors) {
   std::vector<std::string> audience(unary_->fetch.audience().begin(),
                                     unary_->fetch.audience().end());
   unary_->waiting = entries.size();
+  unary_->entries = entries;
+  unary_->errors.resize(entries.size());
   for (const EntryPtr& entry : entries) {
     ::JWTSVID* token = unary_->tokens.add_svids();
     token->set_spiffe_id(entry->spiffe_id.text());
@@ -370,8 +374,8 @@ void WorkloadSession::fetch_tokens(const Selectors& selectors) {
           Unary& unary = *self->unary_;
           if (svid.ok()) {
             unary.tokens.mutable_svids(static_cast<int>(i))->set_svid((*svid)->token);
-          } else if (!unary.error) {
-            unary.error = std::move(svid.error());
+          } else {
+            unary.errors[i] = std::move(svid.error());
           }
           if (--unary.waiting == 0) {
             self->tokens_done();
@@ -381,18 +385,31 @@ void WorkloadSession::fetch_tokens(const Selectors& selectors) {
 }
 
 void WorkloadSession::tokens_done() {
-  if (unary_->error) {
-    LOG_ERROR(log(), "Could not fetch JWT-SVID", {"error", *unary_->error});
-    finish(unavailable("could not fetch JWT-SVID: " + unary_->error->message));
+  // What was taken from the workload meanwhile is neither given to it nor a reason to fail.
+  std::set<std::pair<std::string, spiffe::SpiffeId>> still;
+  for (const EntryPtr& entry : context_->deps.cache.look(unary_->selectors)->entries()) {
+    still.emplace(entry->id, entry->spiffe_id);
+  }
+  ::JWTSVIDResponse response;
+  for (std::size_t i = 0; i < unary_->entries.size(); ++i) {
+    const EntryPtr& entry = unary_->entries[i];
+    if (!still.contains({entry->id, entry->spiffe_id})) {
+      continue;
+    }
+    if (unary_->errors[i]) {
+      LOG_ERROR(log(), "Could not fetch JWT-SVID", {"error", *unary_->errors[i]});
+      finish(unavailable("could not fetch JWT-SVID: " + unary_->errors[i]->message));
+      return;
+    }
+    *response.add_svids() = std::move(*unary_->tokens.mutable_svids(static_cast<int>(i)));
+    LOG_DEBUG(log().with({"registered", true}), "Fetched JWT SVID",
+              {"spiffe_id", entry->spiffe_id.text()});
+  }
+  if (response.svids().empty()) {
+    finish(no_identity());
     return;
   }
-  if (context_->deps.log.enabled(LogLevel::kDebug)) {
-    for (const ::JWTSVID& token : unary_->tokens.svids()) {
-      LOG_DEBUG(log().with({"registered", true}), "Fetched JWT SVID",
-                {"spiffe_id", token.spiffe_id()});
-    }
-  }
-  reply(unary_->tokens.SerializeAsString());
+  reply(response.SerializeAsString());
 }
 
 Result<Bytes> WorkloadSession::validate(const Selectors& selectors) const {

@@ -96,7 +96,8 @@ class WorkloadSession : public std::enable_shared_from_this<WorkloadSession> {
     ::ValidateJWTSVIDRequest validate;
     ::JWTSVIDResponse tokens;
     std::size_t waiting = 0;
-    std::optional<Error> error;
+    std::vector<EntryPtr> entries;             // whose tokens were asked for
+    std::vector<std::optional<Error>> errors;  // of them
     Selectors selectors;
   };
   std::unique_ptr<Unary> unary_;
