@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <future>
 #include <map>
 #include <ostream>
 
@@ -11,8 +12,10 @@
 #include "agent/cli/commands.h"
 #include "lib/crypto/private_key.h"
 #include "lib/io/directory.h"
+#include "lib/rpc/status.h"
 #include "lib/x509/certificate.h"
 #include "lib/x509/verify.h"
+#include "spiffe/workloadapi/client.h"
 #include "workload.pb.h"
 
 namespace steeple::agent {
@@ -161,24 +164,48 @@ int run_fetch(const FetchFlags& flags, cli::Environment& environment) {
 
 void bind_watch(cli::FlagSet& flags, WorkloadFlags& to) { bind_socket(flags, to); }
 
+// As go-spiffe's context has it: no hints, and every other domain's bundle for each identity.
+Answer answer_of(const spiffe::X509Context& context) {
+  Answer answer;
+  for (const spiffe::X509Svid& svid : context.svids) {
+    Svid& shown = answer.svids.emplace_back();
+    shown.spiffe_id = svid.id().text();
+    shown.chain = svid.chain();
+    if (auto own = context.bundles.find(svid.id().trust_domain())) {
+      shown.bundle = *own->x509_authorities();
+    }
+  }
+  for (const auto& [domain, bundle] : context.bundles.all()) {
+    if (domain != context.default_svid().id().trust_domain()) {
+      answer.federated.emplace(domain.name(), *bundle->x509_authorities());
+    }
+  }
+  return answer;
+}
+
+// Until it is interrupted, or told that no try can help.
 Result<void> watch(const WorkloadFlags& flags, cli::Environment& environment) {
-  auto client = TRY(connect_workload(flags, Duration::max(), environment));
-  SteadyTime started = system_clock().steady();
-  Result<void> shown;
-  TRY(client.stream<X509SVIDResponse>("/SpiffeWorkloadAPI/FetchX509SVID", X509SVIDRequest(),
-                                      [&](const X509SVIDResponse& response) {
-                                        SteadyTime now = system_clock().steady();
-                                        auto answer = read_answer(response);
-                                        if (!answer.ok()) {
-                                          shown = std::move(answer.error());
-                                          return false;
-                                        }
-                                        print_answer(*answer, now - started, environment.out);
-                                        environment.out.flush();
-                                        started = now;
-                                        return true;
-                                      }));
-  return shown;
+  std::string path = TRY(cli::resolve_socket(flags.socket, cli::agent_socket(), environment));
+  auto client = TRY(spiffe::Client::make({.address = "unix://" + path}));
+  std::promise<Error> hopeless;
+  SteadyTime before = system_clock().steady();
+  auto handle = client->watch_x509_context(
+      {.on_update =
+           [&](const std::shared_ptr<const spiffe::X509Context>& context) {
+             SteadyTime now = system_clock().steady();
+             print_answer(answer_of(*context), now - before, environment.out);
+             environment.out.flush();
+             before = now;
+           },
+       .on_error =
+           [&](const Error& error) {
+             environment.err << rpc::go_text(error) << std::endl;
+             if (error.code == Code::kInvalidArgument) {
+               hopeless.set_value(error);
+             }
+           }});
+  Error error = hopeless.get_future().get();
+  return Error{error.code, rpc::go_text(error)};
 }
 
 int run_watch(const WorkloadFlags& flags, cli::Environment& environment) {
@@ -191,6 +218,7 @@ void add_fetch_commands(std::vector<cli::Command>& table) {
   cli::CommandOptions named{.flag_set_name = "fetch x509", .repeat_flag_error = true};
   constexpr const char* kSynopsis = "Fetches X509 SVIDs from the Workload API";
   table.push_back(cli::command<FetchFlags>("api fetch", kSynopsis, bind_fetch, run_fetch, named));
+  named.bare_help = true;
   table.push_back(
       cli::command<FetchFlags>("api fetch x509", kSynopsis, bind_fetch, run_fetch, named));
   table.push_back(cli::command<WorkloadFlags>(

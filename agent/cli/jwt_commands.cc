@@ -145,10 +145,10 @@ int run_validate(const ValidateFlags& flags, cli::Environment& environment) {
 void add_jwt_commands(std::vector<cli::Command>& table) {
   table.push_back(cli::command<FetchFlags>(
       "api fetch jwt", "Fetches a JWT SVID from the Workload API", bind_fetch, run_fetch,
-      {.flag_set_name = "fetch jwt", .repeat_flag_error = true}));
+      {.flag_set_name = "fetch jwt", .repeat_flag_error = true, .bare_help = true}));
   table.push_back(cli::command<ValidateFlags>(
       "api validate jwt", "Validates a JWT SVID", bind_validate, run_validate,
-      {.flag_set_name = "validate jwt", .repeat_flag_error = true}));
+      {.flag_set_name = "validate jwt", .repeat_flag_error = true, .bare_help = true}));
 }
 
 }  // namespace steeple::agent

@@ -111,7 +111,8 @@ Result<void> get_info(const AdminFlags& flags, cli::Environment& environment) {
 
 void add_status_commands(std::vector<cli::Command>& table) {
   table.push_back(cli::command<HealthFlags>("healthcheck", "Determines agent health status",
-                                            bind_health, run_health, {.flag_set_name = "health"}));
+                                            bind_health, run_health,
+                                            {.flag_set_name = "health", .bare_help = true}));
   table.push_back(cli::command<AdminFlags>(
       "debug getinfo", "Prints debug information about the agent", bind_admin, get_info));
   cli::add_logger_commands(table, {.socket = cli::agent_admin_socket(),

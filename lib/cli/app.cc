@@ -164,7 +164,7 @@ void App::print_help(const std::string& name, Environment& environment) const {
   std::string help(kGroupHelp);
   if (found != commands_.end()) {
     usage(found->second);
-    help = "flag: help requested";
+    help = found->second.help_line;
   }
   auto listed = children(name);
   std::size_t width = 0;

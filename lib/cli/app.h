@@ -32,6 +32,7 @@ struct Command {
   std::function<int(std::span<const std::string> arguments, Environment& environment)> run;
   // What Help() of the reference prints aside: the usage text.
   std::function<std::string()> usage;
+  std::string help_line = "flag: help requested";  // and what it returns, printed below
 };
 
 // What the flag set of a command is called, and so its usage text; the command's name by default.
@@ -39,6 +40,8 @@ struct CommandOptions {
   std::string flag_set_name = {};
   // `run` and `validate` of the reference print a flag error a second time, below the usage.
   bool repeat_flag_error = false;
+  // Some of the agent's commands say nothing below their usage when asked for help.
+  bool bare_help = false;
 };
 
 // A command on a plain struct of flags. `bind` ties the flags to it (a member `rest`, a list of
@@ -110,6 +113,9 @@ Command make_command(std::string name, std::string synopsis, Bind bind, Run run,
     bind(flags, values);
     return flags.usage();
   };
+  if (options.bare_help) {
+    out.help_line.clear();
+  }
   return out;
 }
 }  // namespace detail
