@@ -17,6 +17,7 @@
 #include "server/authz/authorizer.h"
 #include "server/ca/periodic.h"
 #include "server/datastore/sql_datastore.h"
+#include "server/federation/bundle_endpoint.h"
 #include "server/pruning.h"
 #include "server/upstreamauthority/catalog.h"
 
@@ -82,6 +83,7 @@ class Server::Parts {
     TRY(load_caches());
     TRY(open_attestors());
     TRY(listen());
+    TRY(serve_bundle());
     TRY(serve_telemetry());
     start_timers();
     return {};
@@ -90,6 +92,7 @@ class Server::Parts {
   void stop(io::Task done) {
     tcp_listener_.reset();
     uds_listener_.reset();
+    bundle_endpoint_.reset();
     draining_->publish(true);
     auto shared_done = std::make_shared<io::Task>(std::move(done));
     auto left = std::make_shared<int>(2);
@@ -330,6 +333,22 @@ class Server::Parts {
     return {};
   }
 
+  Result<void> serve_bundle() {
+    const auto& federation = config_.section.federation;
+    if (!federation || !federation->bundle_endpoint) {
+      return {};
+    }
+    bundle_endpoint_ =
+        TRY(BundleEndpoint::start(*federation->bundle_endpoint,
+                                  {.loop = deps_.loop,
+                                   .network = deps_.network,
+                                   .handshake = deps_.handshake,
+                                   .log = deps_.log.subsystem("endpoints"),
+                                   .identity = [this] { return server_svid_->identity().get(); },
+                                   .bundle = [this] { return bundles_->own(); }}));
+    return {};
+  }
+
   Result<void> serve_telemetry() {
     health_ = std::make_unique<HealthChecks>(deps_.loop, deps_.log.subsystem("health"));
     TRY(health_->add("server", [this] {
@@ -402,6 +421,7 @@ class Server::Parts {
   tls::TrustedNetworks trusted_proxies_;
   std::unique_ptr<io::Listener> tcp_listener_;
   std::unique_ptr<io::Listener> uds_listener_;
+  std::unique_ptr<BundleEndpoint> bundle_endpoint_;
   std::unique_ptr<HealthChecks> health_;
   std::unique_ptr<http::Server> health_listener_;
   std::unique_ptr<http::Server> prometheus_listener_;

@@ -115,11 +115,10 @@ int select_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_size
 
 // The ALPN callback is not called for a client that offers nothing at all, so that is refused here,
 // before we have signed anything.
-int require_alpn(SSL* ssl, int* alert, void* argument) {
+int require_alpn(SSL* ssl, int* alert, void* /*argument*/) {
   const unsigned char* data = nullptr;
   std::size_t size = 0;
-  if (!static_cast<const Context*>(argument)->alpn.empty() &&
-      SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data,
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data,
                                 &size) != 1) {
     *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
     return SSL_CLIENT_HELLO_ERROR;
@@ -251,8 +250,10 @@ Result<ContextPtr> server_context(const ServerPolicy& policy, const Identity& id
     return invalid_argument("client certificates are required, but nothing verifies them");
   }
   SSL_CTX_set_verify(native, verify, nullptr);
-  SSL_CTX_set_alpn_select_cb(native, select_alpn, context.get());
-  SSL_CTX_set_client_hello_cb(native, require_alpn, context.get());
+  if (!context->alpn.empty()) {
+    SSL_CTX_set_alpn_select_cb(native, select_alpn, context.get());
+    SSL_CTX_set_client_hello_cb(native, require_alpn, nullptr);
+  }
   return ContextPtr(std::move(context));
 }
 

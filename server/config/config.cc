@@ -15,9 +15,7 @@ using std::chrono::hours;
 
 // SVIDs must end before the CA that signs them is replaced: the next CA is activated when a sixth
 // of the lifetime, at most 7 days, is left.
-Duration svid_ttl_max(Duration ca_ttl) {
-  return std::min<Duration>(ca_ttl / 6, hours(24 * 7));
-}
+Duration svid_ttl_max(Duration ca_ttl) { return std::min<Duration>(ca_ttl / 6, hours(24 * 7)); }
 
 void apply(const Overrides& from, ServerSection& to) {
   auto set = [](std::string& slot, const std::string& value) {
@@ -60,9 +58,6 @@ Result<void> check_not_built(const ServerSection& section) {
   auto refuse = [](std::string_view key, std::string_view why) {
     return Error{Code::kUnimplemented, fmt::format("{}: {}", key, why)};
   };
-  if (section.federation) {
-    return refuse("server.federation", "the federation endpoint and updater are not built yet");
-  }
   if (section.profiling_enabled) {
     return refuse("server.profiling_enabled", "profiling is not built yet");
   }
@@ -134,9 +129,9 @@ Result<ServerConfig> build_config(const hcl::Value& document, const Overrides& o
   apply(overrides, *file.server);
   TRY(check_required(file, *file.server));
   TRY(check_not_built(*file.server));
-  auto domain = TRY(spiffe::TrustDomain::parse(file.server->trust_domain)
-                        .during(fmt::format("could not parse trust_domain \"{}\"",
-                                            file.server->trust_domain)));
+  auto domain = TRY(
+      spiffe::TrustDomain::parse(file.server->trust_domain)
+          .during(fmt::format("could not parse trust_domain \"{}\"", file.server->trust_domain)));
   auto admin_ids = TRY(parse_admin_ids(file.server->admin_ids));
   std::vector<hcl::PluginConfig> plugins = hcl::decode_plugins(*file.plugins, report);
   TRY(report.result(false));
@@ -154,14 +149,17 @@ Result<ServerConfig> build_config(const hcl::Value& document, const Overrides& o
     config.warnings.push_back(report.text(warning));
   }
   warn_about_ttls(config);
+  if (config.section.federation) {
+    TRY(check_federation(*config.section.federation, config.warnings));
+  }
   return config;
 }
 
 LoadResult load_config(const std::string& path, bool expand_env, const Overrides& overrides) {
   LoadResult out;
   out.report.file = path;
-  auto document = hcl::load_file(
-      path, {.expand_env = expand_env, .environment = hcl::process_environment()});
+  auto document =
+      hcl::load_file(path, {.expand_env = expand_env, .environment = hcl::process_environment()});
   if (!document.ok()) {
     out.error = std::move(document.error());
     return out;

@@ -50,6 +50,26 @@ struct ExperimentalConfig {
   std::string named_pipe_name;
 };
 
+// federation{ bundle_endpoint{} }. Members of a profile stand for blocks that are there.
+struct EndpointProfileConfig {
+  std::optional<hcl::Value> https_spiffe;
+  std::optional<hcl::Value> https_web;
+};
+struct BundleEndpointConfig {
+  std::string address = "0.0.0.0";
+  int port = 443;
+  Duration refresh_hint = std::chrono::minutes(5);
+  std::optional<hcl::Value> acme;
+  std::optional<EndpointProfileConfig> profile;
+};
+struct FederationConfig {
+  std::optional<BundleEndpointConfig> bundle_endpoint;
+  std::optional<hcl::Value> federates_with;
+};
+const hcl::Schema<FederationConfig>& federation_schema();
+// What is wrong with it, or not built; appends warnings.
+Result<void> check_federation(const FederationConfig& config, std::vector<std::string>& warnings);
+
 // server{} as it stands in the file; `trust_domain` and the like are checked types already.
 struct ServerSection {
   std::vector<std::string> admin_ids;
@@ -79,7 +99,7 @@ struct ServerSection {
   RateLimitConfig ratelimit;
   std::string socket_path = "/tmp/spire-server/private/api.sock";
   std::string trust_domain;
-  std::optional<hcl::Value> federation;
+  std::optional<FederationConfig> federation;
   ExperimentalConfig experimental;
 };
 

@@ -26,12 +26,11 @@ const hcl::Schema<CaSubjectConfig>& ca_subject_schema() {
 }
 
 const hcl::Schema<RateLimitConfig>& ratelimit_schema() {
-  static const auto schema =
-      hcl::Schema<RateLimitConfig>("ratelimit", "Limits per client address.")
-          .key("attestation", &RateLimitConfig::attestation,
-               "limit node attestation to one attempt a second")
-          .key("signing", &RateLimitConfig::signing,
-               "limit signing of X.509 and JWT identities to 500 a second");
+  static const auto schema = hcl::Schema<RateLimitConfig>("ratelimit", "Limits per client address.")
+                                 .key("attestation", &RateLimitConfig::attestation,
+                                      "limit node attestation to one attempt a second")
+                                 .key("signing", &RateLimitConfig::signing,
+                                      "limit signing of X.509 and JWT identities to 500 a second");
   return schema;
 }
 
@@ -100,12 +99,11 @@ const hcl::Schema<ServerSection>& server_schema() {
                "delete agents that expired longer ago", {.default_text = "off"})
           .key("prune_attested_nodes_batch_size", &S::prune_attested_nodes_batch_size,
                "how many at a time", {.min = 1})
-          .key("prune_tofu_nodes", &S::prune_tofu_nodes,
-               "also those that cannot attest again")
+          .key("prune_tofu_nodes", &S::prune_tofu_nodes, "also those that cannot attest again")
           .block("ratelimit", &S::ratelimit, ratelimit_schema())
           .key("socket_path", &S::socket_path, "the admin Unix socket")
           .key("trust_domain", &S::trust_domain, "name of the trust domain")
-          .key("federation", &S::federation, "bundle endpoint and federated domains; not built yet")
+          .block("federation", &S::federation, federation_schema())
           .block("experimental", &S::experimental, experimental_schema());
   return schema;
 }

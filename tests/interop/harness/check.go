@@ -6,6 +6,8 @@ package harness
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -98,4 +100,12 @@ func Reason(err error) (reason types.PermissionDeniedDetails_Reason, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// WriteFile writes a private file of the test and returns its path.
+func WriteFile(t testing.TB, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
 }

@@ -85,7 +85,7 @@ func StartServer(t testing.TB, options ServerOptions) *Server {
 		NoError(t, os.WriteFile(filepath.Join(s.Dir, "node-ca.crt"),
 			PEM("CERTIFICATE", options.NodeCA.Cert.Raw), 0o600))
 	}
-	s.Port = freePort(t)
+	s.Port = FreePort(t)
 	NoError(t, os.WriteFile(s.ConfigPath, []byte(s.config(options)), 0o600))
 	s.Start(t)
 	return s
@@ -282,9 +282,9 @@ func DialUnix(t testing.TB, path string) *grpc.ClientConn {
 	return conn
 }
 
-// freePort finds a port below the kernel's own range, so that no outgoing connection takes it
+// FreePort finds a port below the kernel's own range, so that no outgoing connection takes it
 // before the server does.
-func freePort(t testing.TB) int {
+func FreePort(t testing.TB) int {
 	t.Helper()
 	var last error = errors.New("no try")
 	for range 100 {
