@@ -3,9 +3,11 @@
 #include "agent/run.h"
 
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <optional>
 
 #include "agent/agent.h"
@@ -25,6 +27,9 @@ namespace steeple::agent {
 namespace {
 
 constexpr std::size_t kWorkerThreads = 2;
+
+// To read /proc/<pid>/exe, and the executable for its hash, of workloads of other users.
+constexpr std::array kCapabilities = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH};
 
 void bind(cli::FlagSet& flags, Overrides& to) {
   to.config_path = kDefaultConfigPath;
@@ -207,7 +212,7 @@ Result<void> log_findings(const Logger& log, const LoadedConfig& loaded) {
 }
 
 int run(const Overrides& flags, cli::Environment& environment) {
-  std::vector<std::string> not_hardened = cli::harden_process();
+  std::vector<std::string> not_hardened = cli::harden_process(kCapabilities);
   auto fail = [&](const Error& error) {
     environment.err << error.message << "\n";
     return 1;

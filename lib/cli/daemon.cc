@@ -4,18 +4,27 @@
 
 #include <fmt/format.h>
 #include <link.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "lib/base/error.h"
+#include "lib/cli/privileges.h"
 
 namespace steeple::cli {
 namespace {
+
+// Of those that the process has at all (root, or given to an ordinary user by the service manager):
+//   NET_BIND_SERVICE  bind_port and the listeners may be below 1024
+//   DAC_OVERRIDE      data folders and sockets that another user owns, as a deployment leaves them
+//                     that ran as that user before; root's own files need no capability anyway
+constexpr std::array kEveryDaemon = {CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE};
 
 // Code segments only: they are mapped read-only from their files and never written (there are no
 // text relocations), so that dropping the mapping of a page loses nothing.
@@ -43,7 +52,7 @@ void give_back_start_memory() {
   ::dl_iterate_phdr(drop_code_pages, nullptr);
 }
 
-std::vector<std::string> harden_process() {
+std::vector<std::string> harden_process(std::span<const int> capabilities) {
   constexpr mode_t kUmaskLeast = 0027;
   std::vector<std::string> failed;
   ::umask(::umask(kUmaskLeast) | kUmaskLeast);
@@ -52,6 +61,14 @@ std::vector<std::string> harden_process() {
   }
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     failed.push_back(fmt::format("cannot forbid new privileges: {}", errno_text(errno)));
+  }
+  std::vector<int> keep(kEveryDaemon.begin(), kEveryDaemon.end());
+  keep.insert(keep.end(), capabilities.begin(), capabilities.end());
+  if (auto dropped = keep_capabilities(keep); !dropped.ok()) {
+    failed.push_back(fmt::format("cannot drop capabilities: {}", dropped.error().message));
+  }
+  if (auto filtered = forbid_system_calls(); !filtered.ok()) {
+    failed.push_back(fmt::format("cannot filter system calls: {}", filtered.error().message));
   }
   return failed;
 }

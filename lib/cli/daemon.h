@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What every daemon of ours does first: no core dumps or ptrace that could show keys, no privileges
-// gained through exec, files not readable by others. Says what the platform did not allow. And what
-// it does once it serves: give back the memory that only its start needed.
+// gained through exec, none kept that it does not need, no system calls that it never makes, files
+// not readable by others. Says what the platform did not allow. And what it does once it serves:
+// give back the memory that only its start needed.
 
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 namespace steeple::cli {
 
-// umask at least 0027, not dumpable, no-new-privs. The texts name what could not be done. Call
-// before threads start.
-std::vector<std::string> harden_process();
+// umask at least 0027, not dumpable, no-new-privs, no capabilities but those of every daemon
+// (daemon.cc says why each) and `capabilities` (CAP_*), the system call filter of privileges.h. The
+// texts name what could not be done. Call before threads start: what they inherit is decided here.
+std::vector<std::string> harden_process(std::span<const int> capabilities);
 
 // Program pages that only start-up ran and heap that it has freed no longer count as ours. What is
 // needed again comes back from the page cache, at a minor fault each. Any thread.

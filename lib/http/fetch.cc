@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <memory>
 
 namespace steeple::http {
@@ -52,6 +53,12 @@ Result<Curl> load() {
 const Result<Curl>& curl_library() {
   static const Result<Curl> curl = load();
   return curl;
+}
+
+// libcurl itself does not read what OpenSSL's and Go's programs read.
+std::string variable(const char* name) {
+  const char* value = ::secure_getenv(name);
+  return value == nullptr ? "" : value;
 }
 
 struct Sink {
@@ -122,8 +129,14 @@ Result<FetchResponse> fetch(const FetchRequest& request) {
   set(CURLOPT_ERRORBUFFER, why.data());
   set(CURLOPT_WRITEFUNCTION, take_body);
   set(CURLOPT_WRITEDATA, &sink);
-  if (!request.ca_file.empty()) {
-    set(CURLOPT_CAINFO, request.ca_file.c_str());
+  // Without variables the library's own defaults, which are the system's roots.
+  std::string ca_file = request.ca_file.empty() ? variable("SSL_CERT_FILE") : request.ca_file;
+  std::string ca_folder = request.ca_file.empty() ? variable("SSL_CERT_DIR") : "";
+  if (!ca_file.empty()) {
+    set(CURLOPT_CAINFO, ca_file.c_str());
+  }
+  if (!ca_folder.empty()) {
+    set(CURLOPT_CAPATH, ca_folder.c_str());
   }
   if (!request.unix_socket.empty()) {
     set(CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());

@@ -20,7 +20,9 @@ namespace steeple::http {
 struct FetchRequest {
   std::string url = {};          // https only, unless `unix_socket` is set (then http too)
   std::string unix_socket = {};  // path, or empty
-  std::string ca_file = {};      // PEM; empty: the system's roots
+  // PEM; empty: the system's roots, or what SSL_CERT_FILE and SSL_CERT_DIR name instead, as with
+  // the reference's programs.
+  std::string ca_file = {};
   std::size_t body_bytes_max = limits::kBundleBytesMax;
   Duration timeout = std::chrono::seconds(30);
 };

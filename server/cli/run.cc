@@ -116,7 +116,7 @@ Result<void> serve(ServerConfig config, const Logger& log) {
 }
 
 int run(const RunFlags& flags, cli::Environment& environment) {
-  std::vector<std::string> not_hardened = cli::harden_process();
+  std::vector<std::string> not_hardened = cli::harden_process({});
   LoadResult loaded = load(flags);
   LogConfig log_config = loaded.config ? loaded.config->section.log : LogConfig{};
   Result<Logger> opened = open_log(log_config, system_clock());

@@ -163,6 +163,17 @@ type Process struct {
 // Start runs a program; it is killed at the end of the test at the latest.
 func Start(t testing.TB, dir, name, path string, args ...string) *Process {
 	t.Helper()
+	return start(t, nil, dir, name, path, args...)
+}
+
+// StartAs runs a program as another user (and group of the same number); the test must run as root.
+func StartAs(t testing.TB, user uint32, dir, name, path string, args ...string) *Process {
+	t.Helper()
+	return start(t, &syscall.Credential{Uid: user, Gid: user}, dir, name, path, args...)
+}
+
+func start(t testing.TB, user *syscall.Credential, dir, name, path string, args ...string) *Process {
+	t.Helper()
 	p := &Process{Name: name, Log: &Log{}, done: make(chan struct{})}
 	p.cmd = exec.Command(path, args...)
 	p.cmd.Dir = dir
@@ -170,7 +181,7 @@ func Start(t testing.TB, dir, name, path string, args ...string) *Process {
 	p.cmd.Stderr = p.Log
 	p.cmd.Env = append(os.Environ(), "SPIRE_SERVER_FFLAGS=")
 	// A group of its own, so that a terminal's interrupt reaches the test first.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
