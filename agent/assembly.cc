@@ -36,9 +36,8 @@ const hcl::Schema<UnixAttestorOptions>& unix_schema() {
 }
 
 // What SPIRE has and this agent has not.
-constexpr std::string_view kUnbuiltNodeAttestors[] = {"aws_iid", "azure_imds",     "azure_msi",
-                                                      "gcp_iit", "http_challenge", "k8s_psat",
-                                                      "sshpop",  "tpm_devid"};
+constexpr std::string_view kUnbuiltNodeAttestors[] = {
+    "aws_iid", "azure_imds", "azure_msi", "gcp_iit", "http_challenge", "sshpop", "tpm_devid"};
 constexpr std::string_view kUnbuiltWorkloadAttestors[] = {"docker", "k8s", "slurm", "systemd",
                                                           "windows"};
 
@@ -120,6 +119,10 @@ Result<std::unique_ptr<NodeAttestor>> make_node_attestor(const AgentConfig& conf
   if (plugin->name == "x509pop") {
     hcl::Value data = TRY(hcl::load_plugin_data(*plugin));
     return x509pop_attestor(data, system_random()).during("nodeattestor(x509pop)");
+  }
+  if (plugin->name == "k8s_psat") {
+    hcl::Value data = TRY(hcl::load_plugin_data(*plugin));
+    return k8s_psat_attestor(data).during("nodeattestor(k8s_psat)");
   }
   if (among(kUnbuiltNodeAttestors, plugin->name)) {
     return unbuilt_plugin(*plugin);

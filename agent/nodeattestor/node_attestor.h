@@ -41,4 +41,7 @@ std::unique_ptr<NodeAttestor> join_token_attestor(SecretBytes token);
 Result<std::unique_ptr<NodeAttestor>> x509pop_attestor(const hcl::Value& plugin_data,
                                                        Random& random);
 
+// plugin_data: cluster, token_path. The token is read anew for each attestation.
+Result<std::unique_ptr<NodeAttestor>> k8s_psat_attestor(const hcl::Value& plugin_data);
+
 }  // namespace steeple::agent

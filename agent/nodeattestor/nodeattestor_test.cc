@@ -156,6 +156,33 @@ TEST(JoinTokenAttestor, ItsPayloadIsTheToken) {
   EXPECT_EQ(join_token_attestor({})->begin().error().message, "join token was not provided");
 }
 
+TEST(K8sPsatAttestor, ItsPayloadIsTheTokenOfTheMomentAndTheCluster) {
+  Folder folder;
+  std::string path = folder.write("token", "first");
+  auto attestor =
+      k8s_psat_attestor(*hcl::parse(fmt::format("cluster = \"prod\"\ntoken_path = \"{}\"", path)));
+  ASSERT_TRUE(attestor.ok()) << attestor.error().message;
+  EXPECT_EQ((*attestor)->name(), "k8s_psat");
+  auto payload = [&] { return *(*(*attestor)->begin())->payload(); };
+  EXPECT_EQ(payload(), R"({"cluster":"prod","token":"first"})");
+  folder.write("token", "renewed by the kubelet");
+  EXPECT_EQ(payload(), R"({"cluster":"prod","token":"renewed by the kubelet"})");
+  EXPECT_FALSE((*(*attestor)->begin())->answer("challenge").ok());
+}
+
+TEST(K8sPsatAttestor, SaysWhatIsWrong) {
+  auto unnamed = k8s_psat_attestor(*hcl::parse("token_path = \"/x\""));
+  EXPECT_EQ(unnamed.error().message, "missing required cluster block");
+  Folder folder;
+  auto begin = [&](const std::string& path) {
+    auto attestor =
+        k8s_psat_attestor(*hcl::parse(fmt::format("cluster = \"c\"\ntoken_path = \"{}\"", path)));
+    return (*attestor)->begin().error().message;
+  };
+  EXPECT_THAT(begin("/nonexistent/token"), HasSubstr("unable to load token from /nonexistent"));
+  EXPECT_THAT(begin(folder.write("empty", "")), HasSubstr("is empty"));
+}
+
 TEST(X509PopAttestor, ProvesThatItHoldsTheKeyOfItsCertificate) {
   Folder folder;
   x509::FakeAuthority root("example.org", kNow);
