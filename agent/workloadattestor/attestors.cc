@@ -4,9 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <iterator>
 #include <utility>
+
+#include "lib/base/check.h"
 
 namespace steeple::agent {
 namespace {
@@ -27,11 +30,11 @@ struct Attestors::Shared {
     }
   }
 
-  Answer ask(WorkloadAttestor& attestor, const WorkloadProcess& process) const {
-    auto answer =
-        attestor.attest(process).during(fmt::format("workloadattestor({})", attestor.name()));
+  // An attestor's word, with its name in front of an error, told to the hook.
+  Answer heard(const std::string& attestor, const WorkloadProcess& process, Answer answer) const {
+    answer = std::move(answer).during(fmt::format("workloadattestor({})", attestor));
     if (!answer.ok()) {
-      tell(attestor.name(), process, answer.error());
+      tell(attestor, process, answer.error());
     }
     return answer;
   }
@@ -65,21 +68,30 @@ Attestors::Attestors(io::Workers& workers, std::vector<std::unique_ptr<WorkloadA
 
 Attestors::~Attestors() = default;
 
+bool Attestors::all_blocking() const {
+  return std::ranges::all_of(shared_->attestors, [](const auto& attestor) {
+    return dynamic_cast<const BlockingAttestor*>(attestor.get()) != nullptr;
+  });
+}
+
 Result<Selectors> Attestors::attest_here(const WorkloadProcess& process) {
   std::vector<Answer> answers;
   answers.reserve(shared_->attestors.size());
   for (const auto& attestor : shared_->attestors) {
-    answers.push_back(shared_->ask(*attestor, process));
+    auto* blocking = dynamic_cast<BlockingAttestor*>(attestor.get());
+    CHECK(blocking != nullptr);
+    answers.push_back(shared_->heard(attestor->name(), process, blocking->attest(process)));
   }
   return shared_->join(std::move(answers), process);
 }
 
 namespace {
 
-// One attestation that is spread over workers. Each writes its own slot; the last one joins.
+// One attestation, whose attestors answer on any thread. Each writes its own slot; the last one
+// joins.
 struct Round {
   Round(std::shared_ptr<const WorkloadProcess> whom, std::size_t count, io::Loop& where,
-        AttestHandler then)
+        SelectorsHandler then)
       : process(std::move(whom)),
         answers(count),
         missing(count),
@@ -90,13 +102,13 @@ struct Round {
   std::vector<Answer> answers;
   std::atomic<std::size_t> missing;
   io::Loop& loop;
-  AttestHandler handler;
+  SelectorsHandler handler;
 };
 
 }  // namespace
 
 void Attestors::attest(io::Loop& loop, std::shared_ptr<const WorkloadProcess> process,
-                       AttestHandler handler) {
+                       SelectorsHandler handler) {
   const std::size_t count = shared_->attestors.size();
   auto round = std::make_shared<Round>(std::move(process), count, loop, std::move(handler));
   auto finish = [shared = shared_, round] {
@@ -111,19 +123,25 @@ void Attestors::attest(io::Loop& loop, std::shared_ptr<const WorkloadProcess> pr
     return;
   }
   for (std::size_t i = 0; i < count; ++i) {
-    auto submitted = workers_.submit([shared = shared_, round, finish, i] {
-      round->answers[i] = shared->ask(*shared->attestors[i], *round->process);
-      if (--round->missing == 0) {
-        finish();
-      }
-    });
-    if (!submitted.ok()) {
-      shared_->tell(shared_->attestors[i]->name(), *round->process, submitted.error());
-      round->answers[i] = std::move(submitted).error();
-      if (--round->missing == 0) {
-        finish();
-      }
-    }
+    WorkloadAttestor& attestor = *shared_->attestors[i];
+    attestor.start(
+        workers_, round->process, [shared = shared_, round, finish, i](Answer answer) mutable {
+          round->answers[i] =
+              shared->heard(shared->attestors[i]->name(), *round->process, std::move(answer));
+          if (--round->missing == 0) {
+            finish();
+          }
+        });
+  }
+}
+
+void BlockingAttestor::start(io::Workers& workers, std::shared_ptr<const WorkloadProcess> process,
+                             SelectorsHandler handler) {
+  auto shared = std::make_shared<SelectorsHandler>(std::move(handler));
+  auto submitted =
+      workers.submit([this, process = std::move(process), shared] { (*shared)(attest(*process)); });
+  if (!submitted.ok()) {
+    (*shared)(std::move(submitted).error());
   }
 }
 

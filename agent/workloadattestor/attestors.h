@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "agent/workloadattestor/workload_attestor.h"
@@ -19,11 +20,8 @@
 
 namespace steeple::agent {
 
-using Selectors = std::vector<Selector>;
-using AttestHandler = std::move_only_function<void(Result<Selectors>)>;
-
 struct AttestorsHooks {
-  // For log and metrics, on the worker that ran it.
+  // For log and metrics, on the thread that found out.
   std::function<void(const std::string& attestor, pid_t pid, const Error& error)> failed;
 };
 
@@ -36,12 +34,14 @@ class Attestors {
   Attestors(const Attestors&) = delete;
   Attestors& operator=(const Attestors&) = delete;
 
-  // One after the other on this thread, which may block: for handlers that are on a worker already.
+  // All of them only read files of this machine.
+  bool all_blocking() const;
+  // Only with `all_blocking`: one after the other on this thread.
   Result<Selectors> attest_here(const WorkloadProcess& process);
-  // Each attestor on a worker of its own, at once; the handler runs on the loop, once. May be
-  // called from any thread. Running attestations survive this object.
+  // All at once; the handler runs on the loop, once. May be called from any thread. Running
+  // attestations survive this object.
   void attest(io::Loop& loop, std::shared_ptr<const WorkloadProcess> process,
-              AttestHandler handler);
+              SelectorsHandler handler);
 
  private:
   struct Shared;

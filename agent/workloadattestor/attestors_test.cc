@@ -28,7 +28,7 @@ using testing::IsEmpty;
 
 constexpr pid_t kPid = 4711;
 
-class ScriptedAttestor final : public WorkloadAttestor {
+class ScriptedAttestor final : public BlockingAttestor {
  public:
   using Script = std::function<Result<Selectors>(const WorkloadProcess&)>;
   ScriptedAttestor(std::string name, Script script)
@@ -98,6 +98,57 @@ class AttestorsTest : public testing::TestWithParam<bool> {
 
 INSTANTIATE_TEST_SUITE_P(Ways, AttestorsTest, testing::Values(true, false),
                          [](const auto& chosen) { return chosen.param ? "Here" : "OnWorkers"; });
+
+// Answers when the test says so.
+class WaitingAttestor final : public WorkloadAttestor {
+ public:
+  const std::string& name() const override { return name_; }
+  void start(io::Workers&, std::shared_ptr<const WorkloadProcess>,
+             SelectorsHandler handler) override {
+    waiting_.push_back(std::move(handler));
+  }
+  void answer(const Selectors& selectors) {
+    for (SelectorsHandler& handler : std::exchange(waiting_, {})) {
+      handler(selectors);
+    }
+  }
+
+ private:
+  const std::string name_ = "k8s";
+  std::vector<SelectorsHandler> waiting_;
+};
+
+TEST(WaitingAttestorTest, HoldsNoWorkerWhileItWaitsAndTheResultComesWithItsAnswer) {
+  FakeProcFs proc_fs;
+  proc_fs.start(kPid, {});
+  io::AsioLoop loop;
+  io::WorkerPool workers({.threads = 1, .queue_max = 100});
+  auto owned = std::make_unique<WaitingAttestor>();
+  WaitingAttestor& waiting = *owned;
+  std::vector<std::unique_ptr<WorkloadAttestor>> list;
+  list.push_back(std::move(owned));
+  list.push_back(std::make_unique<ScriptedAttestor>("unix", says({{"unix", "uid:0"}})));
+  Attestors attestors(workers, std::move(list));
+  EXPECT_FALSE(attestors.all_blocking());
+
+  constexpr int kMany = 20;
+  int answered = 0;
+  for (int i = 0; i < kMany; ++i) {
+    attestors.attest(loop, WorkloadProcess::of_peer(proc_fs.connect(kPid, true), proc_fs).take(),
+                     [&](Result<Selectors> answer) {
+                       EXPECT_THAT(*answer, ElementsAre(Selector{"k8s", "ns:default"},
+                                                        Selector{"unix", "uid:0"}));
+                       if (++answered == kMany) {
+                         loop.stop();
+                       }
+                     });
+  }
+  // The one worker is free: it comes to this task although all attestations wait.
+  ASSERT_TRUE(
+      workers.submit([&] { loop.post([&] { waiting.answer({{"k8s", "ns:default"}}); }); }).ok());
+  loop.run();
+  EXPECT_EQ(answered, kMany);
+}
 
 TEST_P(AttestorsTest, SelectorsAreJoinedInTheOrderOfConfiguration) {
   proc_fs_.start(kPid, {});

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kReadBytes = std::size_t{256} << 10;
 
-class UnixAttestor final : public WorkloadAttestor {
+class UnixAttestor final : public BlockingAttestor {
  public:
   UnixAttestor(UnixAttestorOptions options, AccountNames& names)
       : options_(options), names_(names) {}
@@ -118,7 +118,7 @@ Result<std::string> UnixAttestor::sha256_of_executable(const WorkloadProcess& pr
 
 }  // namespace
 
-std::unique_ptr<WorkloadAttestor> unix_attestor(UnixAttestorOptions options, AccountNames& names) {
+std::unique_ptr<BlockingAttestor> unix_attestor(UnixAttestorOptions options, AccountNames& names) {
   return std::make_unique<UnixAttestor>(options, names);
 }
 

@@ -26,6 +26,6 @@ struct UnixAttestorOptions {
 };
 
 // `names` must outlive the attestor.
-std::unique_ptr<WorkloadAttestor> unix_attestor(UnixAttestorOptions options, AccountNames& names);
+std::unique_ptr<BlockingAttestor> unix_attestor(UnixAttestorOptions options, AccountNames& names);
 
 }  // namespace steeple::agent
