@@ -8,6 +8,7 @@
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,6 +56,9 @@ void give_back_start_memory() {
 std::vector<std::string> harden_process(std::span<const int> capabilities) {
   constexpr mode_t kUmaskLeast = 0027;
   std::vector<std::string> failed;
+  if (auto raised = raise_file_limit(); !raised.ok()) {
+    failed.push_back(raised.error().message);
+  }
   ::umask(::umask(kUmaskLeast) | kUmaskLeast);
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
     failed.push_back(fmt::format("cannot forbid core dumps: {}", errno_text(errno)));
@@ -71,6 +75,18 @@ std::vector<std::string> harden_process(std::span<const int> capabilities) {
     failed.push_back(fmt::format("cannot filter system calls: {}", filtered.error().message));
   }
   return failed;
+}
+
+Result<void> raise_file_limit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) {
+    return errno_error(errno, "read the limit of open files");
+  }
+  files.rlim_cur = files.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &files) != 0) {
+    return errno_error(errno, "raise the limit of open files");
+  }
+  return {};
 }
 
 }  // namespace steeple::cli

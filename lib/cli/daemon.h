@@ -2,8 +2,8 @@
 
 // What every daemon of ours does first: no core dumps or ptrace that could show keys, no privileges
 // gained through exec, none kept that it does not need, no system calls that it never makes, files
-// not readable by others. Says what the platform did not allow. And what it does once it serves:
-// give back the memory that only its start needed.
+// not readable by others, as many of them open as the system allows. Says what the platform did not
+// allow. And what it does once it serves: give back the memory that only its start needed.
 
 #pragma once
 
@@ -11,12 +11,19 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/result.h"
+
 namespace steeple::cli {
 
-// umask at least 0027, not dumpable, no-new-privs, no capabilities but those of every daemon
-// (daemon.cc says why each) and `capabilities` (CAP_*), the system call filter of privileges.h. The
-// texts name what could not be done. Call before threads start: what they inherit is decided here.
+// raise_file_limit, umask at least 0027, not dumpable, no-new-privs, no capabilities but those of
+// every daemon (daemon.cc says why each) and `capabilities` (CAP_*), the system call filter of
+// privileges.h. The texts name what could not be done. Call before threads start: what they inherit
+// is decided here.
 std::vector<std::string> harden_process(std::span<const int> capabilities);
+
+// The soft limit of open files becomes the hard one. Services start with a soft limit of 1,024 for
+// the sake of programs that use select(2), which ours do not; it would be a thousand connections.
+Result<void> raise_file_limit();
 
 // Program pages that only start-up ran and heap that it has freed no longer count as ours. What is
 // needed again comes back from the page cache, at a minor fault each. Any thread.
