@@ -100,7 +100,11 @@ class MeteredDatastore final : public Datastore {
     return counted("datastore.join_token.fetch", [&] { return store_->fetch_join_token(token); });
   }
   Result<std::optional<JoinToken>> spend_join_token(std::string_view token) override {
-    return counted("datastore.join_token.delete", [&] { return store_->spend_join_token(token); });
+    // One transaction of what the reference does in two calls.
+    return counted("datastore.join_token.fetch", [&] {
+      return counted("datastore.join_token.delete",
+                     [&] { return store_->spend_join_token(token); });
+    });
   }
   Result<void> delete_join_token(std::string_view token) override {
     return counted("datastore.join_token.delete", [&] { return store_->delete_join_token(token); });
