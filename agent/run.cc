@@ -108,6 +108,9 @@ Result<void> open_health(const AgentConfig& config, const Agent& agent, io::Asio
     state.started = agent.started();
     state.live = true;
     state.ready = agent.started();
+    if (agent.config().socket_path.empty()) {
+      return state;  // nothing to look at, so no details: null, as in the reference
+    }
     HealthState::Details details;
     if (!agent.started()) {
       details.emplace_back("make_new_x509_err", "workload api is unavailable");
