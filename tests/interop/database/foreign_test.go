@@ -13,6 +13,7 @@ import (
 	. "github.com/steeple/steeple/tests/interop/harness"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 )
 
 // The harness polls every 500 ms; the default is 5 s.
@@ -28,11 +29,17 @@ func twoServers(t *testing.T) (*Server, *Server, *Agent) {
 
 func TestEntriesOfAnotherServerReachTheWorkloads(t *testing.T) {
 	first, second, agent := twoServers(t)
-	first.Create(t, NewEntry(ID("/first"), agent.ID, MySelector()))
+	// Ids of our own choice, for the identities come in their order.
+	named := func(id, path string) *types.Entry {
+		entry := NewEntry(ID(path), agent.ID, MySelector())
+		entry.Id = id
+		return entry
+	}
+	first.Create(t, named("a", "/first"))
 	agent.WaitFetch(t, "/first")
 	watch := agent.WatchX509(t)
 	watch.WaitIDs(t, "/first")
-	theirs := second.Create(t, NewEntry(ID("/second"), agent.ID, MySelector()))[0]
+	theirs := second.Create(t, named("b", "/second"))[0]
 	watch.WaitIDs(t, "/first /second")
 	second.Delete(t, theirs.Id)
 	watch.WaitIDs(t, "/first")
