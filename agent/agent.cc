@@ -16,6 +16,8 @@
 #include "agent/version.h"
 #include "lib/io/on_worker.h"
 #include "lib/rpc/server.h"
+#include "lib/telemetry/metered_keys.h"
+#include "lib/telemetry/uptime.h"
 
 namespace steeple::agent {
 namespace {
@@ -48,7 +50,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
       : config_(std::move(config)),
         deps_(std::move(deps)),
         hooks_(std::move(hooks)),
-        keys_(std::move(deps_.keys)),
+        keys_(with_agent_metrics(std::move(deps_.keys), deps_.metrics, deps_.loop.clock())),
         node_attestor_(std::move(deps_.node_attestor)),
         tokens_(config_.jwt_cache_max, deps_.log.subsystem("cache_manager"), deps_.metrics),
         cache_({.trust_domain = config_.trust_domain,
@@ -68,8 +70,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
 
   void start() {
     LOG_INFO(deps_.log, "Starting agent", {"data_dir", config_.data_dir}, {"version", kVersion});
-    deps_.metrics.gauge("started", 1,
-                        {{"version", kVersion}, {"trust_domain_id", config_.trust_domain.name()}});
+    uptime_.emplace(deps_.loop, deps_.metrics, kVersion, config_.trust_domain.name());
     io::on_worker(
         deps_.workers, deps_.loop, weak_from_this(),
         [data = deps_.data] { return AgentStore::open(data); },
@@ -95,11 +96,14 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
  private:
   AttestorsHooks attestor_hooks() {
     // Runs on workers: a copy of the log, no this.
-    return {.failed = [log = deps_.log.subsystem("workload_attestor")](
-                          const std::string& attestor, pid_t pid, const Error& error) {
-      LOG_ERROR(log, "Failed to collect all selectors for PID", {"attestor", attestor},
-                {"pid", pid}, {"error", error});
-    }};
+    return {.failed =
+                [log = deps_.log.subsystem("workload_attestor")](const std::string& attestor,
+                                                                 pid_t pid, const Error& error) {
+                  LOG_ERROR(log, "Failed to collect all selectors for PID", {"attestor", attestor},
+                            {"pid", pid}, {"error", error});
+                },
+            .metrics = &deps_.metrics,
+            .clock = &deps_.loop.clock()};
   }
 
   void identify(std::shared_ptr<AgentStore> store) {
@@ -262,6 +266,13 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
     std::string key = metric_key(call.method);
     std::string status = code_name(code);
     deps_.metrics.count(key, {{"status", status}});
+    for (std::string_view api : {"debug", "logger"}) {
+      if (key.starts_with(fmt::format("rpc.{}.", api))) {
+        // One call at a time, on the loop: none is open between two.
+        deps_.metrics.count(fmt::format("{}_api.connection", api));
+        deps_.metrics.gauge(fmt::format("{}_api.connections", api), 0);
+      }
+    }
     deps_.metrics.sample(key + ".elapsed_time",
                          std::chrono::duration<double, std::milli>(took).count(),
                          {{"status", status}});
@@ -316,6 +327,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
   Hooks hooks_;
   std::shared_ptr<keymanager::KeyManager> keys_;
   std::shared_ptr<NodeAttestor> node_attestor_;
+  std::optional<Uptime> uptime_;
   JwtCache tokens_;
   X509Cache cache_;
   Attestors attestors_;

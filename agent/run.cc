@@ -77,15 +77,16 @@ struct Telemetry {
 };
 
 Result<void> open_metrics(const AgentConfig& config, io::AsioLoop& loop, io::Network& network,
-                          const Logger& log, Telemetry& out) {
+                          io::Workers& workers, const Logger& log, Telemetry& out) {
   if (!config.telemetry.any_sink()) {
     return {};
   }
-  out.metrics = TRY(MetricsRegistry::create({.config = config.telemetry,
-                                             .service_name = "spire_agent",
-                                             .trust_domain = config.trust_domain.name(),
-                                             .host_name = local_host_name()},
-                                            {.loop = loop, .log = log.subsystem("telemetry")}));
+  out.metrics = TRY(MetricsRegistry::create(
+      {.config = config.telemetry,
+       .service_name = "spire_agent",
+       .trust_domain = config.trust_domain.name(),
+       .host_name = local_host_name()},
+      {.loop = loop, .log = log.subsystem("telemetry"), .workers = &workers}));
   if (config.telemetry.prometheus) {
     if (config.telemetry.prometheus->tls) {
       return unimplemented("telemetry: Prometheus tls is not supported by this agent");
@@ -107,6 +108,9 @@ Result<void> open_health(const AgentConfig& config, const Agent& agent, io::Asio
     state.started = agent.started();
     state.live = true;
     state.ready = agent.started();
+    if (agent.config().socket_path.empty()) {
+      return state;  // nothing to look at, so no details: null, as in the reference
+    }
     HealthState::Details details;
     if (!agent.started()) {
       details.emplace_back("make_new_x509_err", "workload api is unavailable");
@@ -149,9 +153,9 @@ Result<void> serve(AgentConfig config, const Logger& log) {
   io::AsioLoop loop;
   io::SocketNetwork network;
   Telemetry telemetry;
-  TRY(open_metrics(config, loop, network, log, telemetry));
   auto workers =
       std::make_unique<io::WorkerPool>(io::WorkerPool::Options{.threads = kWorkerThreads});
+  TRY(open_metrics(config, loop, network, *workers, log, telemetry));
   Result<void> ended;
   auto agent = std::make_unique<Agent>(
       std::move(config),

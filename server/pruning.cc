@@ -12,7 +12,9 @@ constexpr auto kEventsInterval = std::chrono::hours(1);
 
 void prune_registrations(const Pruning::Deps& deps) {
   std::int64_t now = to_unix_seconds(deps.clock.now());
+  CallCounter call(deps.metrics, deps.clock, "registration_entry.manager.prune");
   auto entries = deps.datastore.prune_entries(now);
+  call.done(entries);
   if (!entries.ok()) {
     LOG_ERROR(deps.log, "Failed pruning registration entries", {"error", entries.error()});
   } else {
@@ -28,8 +30,10 @@ void prune_registrations(const Pruning::Deps& deps) {
 
 void prune_nodes(const Pruning::Options& options, const Pruning::Deps& deps) {
   std::int64_t before = to_unix_seconds(deps.clock.now() - *options.nodes_expired_for);
+  CallCounter call(deps.metrics, deps.clock, "node.manager.prune");
   auto pruned =
       deps.datastore.prune_nodes(before, options.nodes_non_reattestable, options.nodes_batch);
+  call.done(pruned);
   if (!pruned.ok()) {
     LOG_ERROR(deps.log, "Failed pruning attested nodes", {"error", pruned.error()});
   } else if (*pruned > 0) {

@@ -12,6 +12,7 @@
 #include "lib/base/random.h"
 #include "lib/io/workers.h"
 #include "lib/telemetry/log.h"
+#include "lib/telemetry/metrics.h"
 #include "server/ca/periodic.h"
 #include "server/datastore/datastore.h"
 
@@ -32,6 +33,7 @@ class Pruning {
     Random& random;
     Datastore& datastore;
     Logger log;
+    Metrics& metrics;
   };
 
   Pruning(Options options, Deps deps);

@@ -10,16 +10,23 @@
 #include "lib/rpc/server.h"
 #include "lib/telemetry/health.h"
 #include "lib/telemetry/listeners.h"
+#include "lib/telemetry/metered_keys.h"
+#include "lib/telemetry/uptime.h"
 #include "lib/tls/proxy_protocol.h"
 #include "lib/tls/spiffe_policy.h"
 #include "server/api/bundle_cache.h"
 #include "server/api/services.h"
 #include "server/authz/authorizer.h"
 #include "server/ca/periodic.h"
+#include "server/datastore/event_follower.h"
+#include "server/datastore/metered_datastore.h"
 #include "server/datastore/sql_datastore.h"
 #include "server/federation/bundle_endpoint.h"
+#include "server/foreign_changes.h"
+#include "server/health.h"
 #include "server/pruning.h"
 #include "server/upstreamauthority/catalog.h"
+#include "server/version.h"
 
 namespace steeple::server {
 namespace {
@@ -56,11 +63,13 @@ std::set<spiffe::TrustDomain> domains_of(const std::vector<spiffe::SpiffeId>& id
   return out;
 }
 
-HealthState health_of(bool good) {
-  HealthState state;
-  state.live = good;
-  state.ready = good;
-  return state;
+Duration positive_or(const std::optional<Duration>& given, Duration otherwise) {
+  return given && *given > Duration(0) ? *given : otherwise;
+}
+
+Duration event_timeout(const ExperimentalConfig& config) {
+  return positive_or(config.event_timeout ? config.event_timeout : config.sql_transaction_timeout,
+                     EventFollower::kEventTimeout);
 }
 
 }  // namespace
@@ -78,6 +87,7 @@ class Server::Parts {
     for (const std::string& warning : config_.warnings) {
       LOG_WARN(deps_.log, warning);
     }
+    uptime_.emplace(deps_.loop, metrics(), kVersion, config_.trust_domain.name());
     TRY(open_datastore());
     TRY(open_authorities());
     TRY(load_caches());
@@ -86,7 +96,8 @@ class Server::Parts {
     TRY(serve_bundle());
     TRY(serve_telemetry());
     start_timers();
-    return {};
+    // Last: from here on workers run what uses us.
+    return health_->start();
   }
 
   void stop(io::Task done) {
@@ -118,7 +129,10 @@ class Server::Parts {
     options.warn = [log = deps_.log.subsystem("sql")](std::string_view text) {
       LOG_WARN(log, text);
     };
-    datastore_ = TRY(open_sql_datastore(stores_.database, deps_.clock, deps_.random, options));
+    datastore_ =
+        with_metrics(TRY(open_sql_datastore(stores_.database, deps_.clock, deps_.random, options)),
+                     metrics(), deps_.clock);
+    stores_.keys = with_server_metrics(std::move(stores_.keys), metrics(), deps_.clock);
     return {};
   }
 
@@ -154,6 +168,9 @@ class Server::Parts {
   }
 
   Result<void> load_caches() {
+    follower_ = TRY(EventFollower::start(event_timeout(config_.section.experimental),
+                                         {.datastore = *datastore_, .clock = deps_.clock})
+                        .during("read the event tables"));
     bundles_ = std::make_unique<BundleCache>(config_.trust_domain, domains_of(config_.admin_ids),
                                              *datastore_, deps_.log.subsystem("bundle_cache"));
     TRY(bundles_->load());
@@ -351,19 +368,14 @@ class Server::Parts {
 
   Result<void> serve_telemetry() {
     health_ = std::make_unique<HealthChecks>(deps_.loop, deps_.log.subsystem("health"));
-    TRY(health_->add("server", [this] {
-      bool good = bundles_->own() != nullptr;
-      return health_of(good);
-    }));
-    TRY(health_->add("server.ca", [this] {
-      bool good = ca_->x509_authority() != nullptr;
-      return health_of(good);
-    }));
-    TRY(health_->add("server.ca.rotator", [this] {
-      bool good = keeper_->health().ok();
-      return health_of(good);
-    }));
-    TRY(health_->start());
+    TRY(add_health_checks(*health_,
+                          {.loop = deps_.loop,
+                           .workers = deps_.workers,
+                           .bundles = *bundles_,
+                           .ca = *ca_,
+                           .authorities = *keeper_,
+                           .datastore = *datastore_},
+                          deps_.pace.slow_health_checks));
     ListenerDeps deps{
         .loop = deps_.loop, .network = deps_.network, .log = deps_.log.subsystem("telemetry")};
     health_listener_ = TRY(serve_health(config_.health_checks, *health_, deps));
@@ -385,6 +397,24 @@ class Server::Parts {
         std::make_unique<Periodic>(deps_.loop, deps_.workers, deps_.pace.svid_tick,
                                    [this] { static_cast<void>(server_svid_->tick().ok()); }));
     const ServerSection& section = config_.section;
+    Duration interval = deps_.pace.foreign_changes.value_or(positive_or(
+        section.experimental.cache_reload_interval, ForeignChanges::Options{}.interval));
+    if (interval != Duration::max()) {
+      foreign_changes_ = std::make_unique<ForeignChanges>(
+          ForeignChanges::Options{
+              .interval = interval,
+              .full_interval = positive_or(section.experimental.full_cache_reload_interval,
+                                           ForeignChanges::Options{}.full_interval)},
+          ForeignChanges::Deps{.loop = deps_.loop,
+                               .workers = deps_.workers,
+                               .clock = deps_.clock,
+                               .datastore = *datastore_,
+                               .follower = *follower_,
+                               .index = *index_,
+                               .bundles = *bundles_,
+                               .log = deps_.log.subsystem("endpoints"),
+                               .metrics = metrics()});
+    }
     pruning_ = std::make_unique<Pruning>(
         Pruning::Options{.nodes_expired_for = section.prune_attested_nodes_expired_for,
                          .nodes_batch = section.prune_attested_nodes_batch_size,
@@ -395,7 +425,8 @@ class Server::Parts {
                       .clock = deps_.clock,
                       .random = deps_.random,
                       .datastore = *datastore_,
-                      .log = deps_.log.subsystem("pruning")});
+                      .log = deps_.log.subsystem("pruning"),
+                      .metrics = metrics()});
   }
 
   ServerConfig config_;
@@ -407,6 +438,7 @@ class Server::Parts {
   std::unique_ptr<Ca> ca_;
   std::unique_ptr<AuthorityKeeper> keeper_;
   std::unique_ptr<ServerSvid> server_svid_;
+  std::unique_ptr<EventFollower> follower_;
   std::unique_ptr<BundleCache> bundles_;
   std::unique_ptr<EntryIndex> index_;
   std::optional<NodeAttestors> attestors_;
@@ -426,7 +458,9 @@ class Server::Parts {
   std::unique_ptr<http::Server> health_listener_;
   std::unique_ptr<http::Server> prometheus_listener_;
   std::vector<std::unique_ptr<Periodic>> timers_;
+  std::unique_ptr<ForeignChanges> foreign_changes_;
   std::unique_ptr<Pruning> pruning_;
+  std::optional<Uptime> uptime_;
 };
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lib/base/clock.h"
@@ -45,6 +46,9 @@ struct Pace {
   Duration connection_age_max = limits::kConnectionAgeMax;  // of the TCP endpoint
   Duration authority_tick = AuthorityKeeper::kTickInterval;
   Duration svid_tick = ServerSvid::kTickInterval;
+  // Unset: what the configuration says; Duration::max(): never.
+  std::optional<Duration> foreign_changes = {};
+  bool slow_health_checks = true;
 };
 
 class Server {

@@ -53,12 +53,12 @@ WorkloadSession::WorkloadSession(std::shared_ptr<WorkloadContext> context, Workl
                                  std::shared_ptr<rpc::ServerStream> stream)
     : context_(std::move(context)), method_(method), stream_(std::move(stream)) {
   Metrics& metrics = context_->deps.metrics;
-  metrics.count("workload_api_connection");
-  metrics.gauge("workload_api_connections", static_cast<double>(++context_->sessions));
+  metrics.count("workload_api.connection");
+  metrics.gauge("workload_api.connections", static_cast<double>(++context_->sessions));
 }
 
 WorkloadSession::~WorkloadSession() {
-  context_->deps.metrics.gauge("workload_api_connections",
+  context_->deps.metrics.gauge("workload_api.connections",
                                static_cast<double>(--context_->sessions));
 }
 
@@ -203,10 +203,11 @@ void WorkloadSession::attested(Result<Selectors> selectors) {
     finish(unavailable("workload attestation failed"));
     return;
   }
-  context_->deps.metrics.sample("workload_api_discovered_selectors",
+  context_->deps.metrics.sample("workload_api.discovered_selectors",
                                 static_cast<double>(selectors->size()));
   if (!allowed_by_rate(*selectors)) {
-    context_->deps.metrics.count("workload_api_rate_limit_exceeded");
+    context_->deps.metrics.count("workload_api.rate_limit_exceeded",
+                                 {{"method", stream_->context().method}});
     finish(unavailable("rate limit exceeded for " + stream_->context().method));
     return;
   }

@@ -51,6 +51,7 @@ void JwtCache::put(const std::string& key, JwtSvidPtr svid) {
 
 void JwtCache::taint(const std::set<std::string>& key_ids) {
   std::map<std::string, std::size_t> removed;
+  std::size_t all = 0;
   for (auto token = order_.begin(); token != order_.end();) {
     const std::string& signer = token->svid->key_id;
     if (!key_ids.contains(signer)) {
@@ -58,6 +59,7 @@ void JwtCache::taint(const std::set<std::string>& key_ids) {
       continue;
     }
     ++removed[signer];
+    ++all;
     tokens_.erase(token->key);
     token = order_.erase(token);
   }
@@ -67,6 +69,7 @@ void JwtCache::taint(const std::set<std::string>& key_ids) {
              "authority",
              {"jwt_authority_key_ids", key_id}, {"tainted_jwt_svids", count});
   }
+  metrics_.sample("cache_manager.tainted_jwt_svids.workload", static_cast<double>(all));
   report_size();
 }
 

@@ -55,6 +55,7 @@ class X509Cache::Core {
 
   const TrustBundles& bundles() const { return bundles_; }
   std::size_t svid_count() const { return svid_count_; }
+  std::size_t outdated_now_ = 0;  // SVIDs that the update under way made outdated
   std::size_t entry_count() const { return records_.size(); }
   std::size_t subscriber_count() const { return subscriber_count_; }
 

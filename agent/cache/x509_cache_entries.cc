@@ -57,8 +57,16 @@ void X509Cache::Core::change_entries(const std::vector<EntryPtr>& added_or_chang
   for (const std::string& id : removed_ids) {
     remove_entry(id);
   }
+  for (const char* key :
+       {"lru_cache_entry_add", "lru_cache_entry_update", "lru_cache_entry_remove"}) {
+    deps_.metrics.count(key, 0, {});  // the series is there before the first one
+  }
+  outdated_now_ = 0;
   for (const EntryPtr& entry : added_or_changed) {
     put_entry(entry);
+  }
+  if (outdated_now_ > 0) {
+    deps_.metrics.sample("cache_manager.outdated_svids", static_cast<double>(outdated_now_));
   }
   flush();
   buried_.clear();
@@ -87,7 +95,7 @@ void X509Cache::Core::put_entry(const EntryPtr& entry) {
   mark_matching(record.ids);
   place(record);
   log_entry("Entry created", *entry);
-  deps_.metrics.count("lru_cache_entry_add", {{"svid_type", "X509"}});
+  deps_.metrics.count("lru_cache_entry_add");
 }
 
 void X509Cache::Core::change_entry(Record& record, const EntryPtr& entry) {
@@ -108,6 +116,7 @@ void X509Cache::Core::change_entry(Record& record, const EntryPtr& entry) {
   } else if (old->revision_number != entry->revision_number ||
              old->created_at != entry->created_at) {
     record.outdated = record.svid != nullptr;
+    outdated_now_ += record.outdated ? 1 : 0;
   }
   // A new revision may be what the server refused the old one for.
   record.retry_at = {};
@@ -115,7 +124,7 @@ void X509Cache::Core::change_entry(Record& record, const EntryPtr& entry) {
   record.failed = false;
   place(record);
   log_entry("Entry updated", *entry);
-  deps_.metrics.count("lru_cache_entry_update", {{"svid_type", "X509"}});
+  deps_.metrics.count("lru_cache_entry_update");
 }
 
 void X509Cache::Core::remove_entry(const std::string& id) {
@@ -135,7 +144,7 @@ void X509Cache::Core::remove_entry(const std::string& id) {
   }
   buried_.push_back(std::move(found->second));
   records_.erase(found);
-  deps_.metrics.count("lru_cache_entry_remove", {{"svid_type", "X509"}});
+  deps_.metrics.count("lru_cache_entry_remove");
 }
 
 bool X509Cache::Core::missing(const Record& record) const {
@@ -209,7 +218,9 @@ bool X509Cache::Core::has_awaited_wishes() const {
 
 std::vector<SvidWish> X509Cache::Core::take_wishes(std::size_t count) {
   std::vector<SvidWish> out;
+  std::size_t expiring = 0;
   auto take = [&](Record& record) {
+    expiring += record.svid && !record.outdated ? 1 : 0;
     unplace(record);
     record.under_way = true;
     out.push_back({record.entry, record.svid ? std::optional(record.svid->not_after) : std::nullopt,
@@ -224,6 +235,9 @@ std::vector<SvidWish> X509Cache::Core::take_wishes(std::size_t count) {
   while (out.size() < count && room() > 0 && !spare_.empty() &&
          std::get<0>(spare_.begin()->first) <= now()) {
     take(*spare_.begin()->second);
+  }
+  if (expiring > 0) {
+    deps_.metrics.sample("cache_manager.expiring_svids", static_cast<double>(expiring));
   }
   return out;
 }
@@ -307,7 +321,7 @@ void X509Cache::Core::taint(const std::set<Bytes>& subject_key_ids) {
   LOG_DEBUG(deps_.log, "Scheduled rotation for SVID entries due to tainted X.509 authorities",
             {"count", tainted});
   LOG_INFO(deps_.log, "Tainted X.509 SVIDs", {"tainted_x509_svids", tainted});
-  deps_.metrics.sample("cache_manager_tainted_x509_svids_workload", static_cast<double>(tainted));
+  deps_.metrics.sample("cache_manager.tainted_x509_svids.workload", static_cast<double>(tainted));
   announce_wishes();
 }
 

@@ -17,6 +17,7 @@
 #include "agent/nodeattestor/attestation.h"
 #include "agent/nodeattestor/bootstrap.h"
 #include "agent/nodeattestor/node_identity.h"
+#include "lib/telemetry/metrics.h"
 
 namespace steeple::agent {
 
@@ -91,6 +92,7 @@ class NodeIdentity::Core : public std::enable_shared_from_this<Core> {
   void reattest(const std::string& key_id);
   void renew_by_rpc(const std::string& key_id);
   void renewed(Result<AgentSvidPtr> svid);
+  void report_bootstrap(bool done);
   void renewal_failed(const Error& error);
   bool fall_back(const Error& error);
   void give_up(Error error);
@@ -108,6 +110,7 @@ class NodeIdentity::Core : public std::enable_shared_from_this<Core> {
 
   std::move_only_function<void(Result<void>)> ready_;
   int attempts_ = 0;
+  std::optional<CallCounter> renewal_;  // of the renewal under way
   SteadyTime first_attempt_{};
   WallTime first_attempt_wall_{};
   Backoff attest_backoff_{kAttestRetryFirst, kAttestRetryMax};

@@ -64,7 +64,10 @@ void NodeIdentity::Core::renew() {
   renewing_ = true;
   timer_.cancel();
   std::string key_id = other_slot(svid_->key_id);
-  if (svid_->reattestable || must_reattest_) {
+  bool attesting = svid_->reattestable || must_reattest_;
+  renewal_.emplace(deps_.metrics, deps_.loop.clock(),
+                   attesting ? "node.attest" : "agent_svid.rotate");
+  if (attesting) {
     reattest(key_id);
   } else {
     renew_by_rpc(key_id);
@@ -137,6 +140,10 @@ void NodeIdentity::Core::renew_by_rpc(const std::string& key_id) {
 }
 
 void NodeIdentity::Core::renewed(Result<AgentSvidPtr> svid) {
+  if (renewal_) {
+    renewal_->done(svid);
+    renewal_.reset();
+  }
   if (stopped_) {
     return;
   }
@@ -145,7 +152,6 @@ void NodeIdentity::Core::renewed(Result<AgentSvidPtr> svid) {
     renewal_failed(svid.error());
     return;
   }
-  deps_.metrics.count("agent_svid_rotate", {{"status", "OK"}});
   adopt(std::move(*svid), [this](Result<void> stored) {
     renewing_ = false;
     if (!stored.ok()) {
@@ -155,7 +161,6 @@ void NodeIdentity::Core::renewed(Result<AgentSvidPtr> svid) {
 }
 
 void NodeIdentity::Core::renewal_failed(const Error& error) {
-  deps_.metrics.count("agent_svid_rotate", {{"status", code_name(error.code)}});
   bool attesting = svid_->reattestable || must_reattest_;
   LOG_ERROR(deps_.log, attesting ? "Could not reattest agent" : "Could not rotate agent SVID",
             {"error", error});

@@ -38,9 +38,22 @@ void NodeIdentity::Core::start(std::move_only_function<void(Result<void>)> ready
   try_to_start();
 }
 
+// The reference's gauges: the start of the time without the server's trust, and the tries in it.
+// Afterwards the zero time of the stored state, as Go counts it, and no tries.
+void NodeIdentity::Core::report_bootstrap(bool done) {
+  constexpr double kGoZeroTime = -62'135'596'800;  // 0001-01-01 in Unix seconds
+  Metrics& metrics = deps_.metrics;
+  auto seconds = static_cast<double>(to_unix_seconds(first_attempt_wall_));
+  std::string_view mode = done ? "rebootstrap" : "bootstrap";
+  metrics.gauge("bootstrapped", done ? 1 : 0);
+  metrics.gauge("bootstrap_seconds", done ? kGoZeroTime : seconds, {{"mode", mode}});
+  metrics.gauge("bootstrap_attempts", done ? 0 : attempts_, {{"mode", mode}});
+}
+
 void NodeIdentity::Core::try_to_start() {
   BootstrapAttempt attempt{options_.trust_domain, options_.server.host, options_.server.port,
                            ++attempts_, first_attempt_wall_};
+  report_bootstrap(!deps_.store->data().bundle.empty());
   io::on_worker(
       deps_.workers, deps_.loop, weak_from_this(),
       [keys = deps_.keys, store = deps_.store, trust = options_.bootstrap,
@@ -197,12 +210,15 @@ void NodeIdentity::Core::first_failed(Error error) {
 
 void NodeIdentity::Core::ready(Result<void> result) {
   if (auto ready = std::exchange(ready_, nullptr)) {
+    if (result.ok()) {
+      report_bootstrap(true);
+    }
     ready(std::move(result));
   }
 }
 
 void NodeIdentity::Core::attest(NewKey key, std::move_only_function<void(Result<Attested>)> done) {
-  CallCounter counter(deps_.metrics, deps_.loop.clock(), "node_attestor_new_svid");
+  CallCounter counter(deps_.metrics, deps_.loop.clock(), "node.attestor.new_svid");
   counter.label("attestor", deps_.attestor->name());
   bool insecure = authorities_ == nullptr;
   attestation_ = std::make_unique<Attestation>(

@@ -154,7 +154,7 @@ class SvidRequests::Core : public std::enable_shared_from_this<Core> {
       requests.push_back({one.entry->id, std::move(one.csr)});
     }
     auto counter = std::make_shared<CallCounter>(deps_.metrics, deps_.loop.clock(),
-                                                 "manager_sync_fetch_svids_updates");
+                                                 "manager.sync.fetch_svids_updates");
     call_ =
         deps_.server.batch_new_x509_svid(requests, [this, prepared = std::move(prepared), counter](
                                                        Result<std::vector<NewSvidResult>> results) {

@@ -117,7 +117,7 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
     timer_.cancel();
     scope_ = std::exchange(wanted_, {});
     covers_ = push_.announced();
-    counter_.emplace(deps_.metrics, deps_.loop.clock(), "manager_sync_fetch_entries_updates");
+    counter_.emplace(deps_.metrics, deps_.loop.clock(), "manager.sync.fetch_entries_updates");
     difference_ = {};
     if (!scope_.entries) {
       fetch_bundles();
@@ -263,7 +263,10 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
     if (!authorities.empty()) {
       LOG_DEBUG(deps_.log, "New tainted X.509 authorities found",
                 {"subject_key_ids", fmt::format("{}", fmt::join(names, ","))});
+      CallCounter call(deps_.metrics, deps_.loop.clock(),
+                       "cache_manager.workload.process_tainted_x509_svids");
       deps_.cache.taint(authorities);
+      call.done();
       deps_.identity.taint({authorities.begin(), authorities.end()});
     }
     std::set<std::string> keys;
@@ -275,7 +278,10 @@ class SyncLoop::Core : public std::enable_shared_from_this<Core> {
     if (!keys.empty()) {
       LOG_DEBUG(deps_.log, "New tainted JWT authorities found",
                 {"jwt_authority_key_ids", fmt::format("{}", fmt::join(keys, ","))});
+      CallCounter call(deps_.metrics, deps_.loop.clock(),
+                       "cache_manager.workload.process_tainted_jwt_svids");
       deps_.tokens.taint(keys);
+      call.done();
     }
   }
 

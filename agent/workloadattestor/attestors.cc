@@ -30,8 +30,20 @@ struct Attestors::Shared {
     }
   }
 
+  CallCounter counter(std::string_view key) const {
+    return {hooks.metrics != nullptr ? *hooks.metrics : no_metrics(),
+            hooks.clock != nullptr ? *hooks.clock : system_clock(), key};
+  }
+  CallCounter counter_of(const std::string& attestor) const {
+    CallCounter call = counter("workload_api.workload_attestor");
+    call.label("attestor", attestor);
+    return call;
+  }
+
   // An attestor's word, with its name in front of an error, told to the hook.
-  Answer heard(const std::string& attestor, const WorkloadProcess& process, Answer answer) const {
+  Answer heard(CallCounter call, const std::string& attestor, const WorkloadProcess& process,
+               Answer answer) const {
+    call.done(answer);
     answer = std::move(answer).during(fmt::format("workloadattestor({})", attestor));
     if (!answer.ok()) {
       tell(attestor, process, answer.error());
@@ -75,14 +87,20 @@ bool Attestors::all_blocking() const {
 }
 
 Result<Selectors> Attestors::attest_here(const WorkloadProcess& process) {
+  CallCounter all = shared_->counter("workload_api.workload_attestation");
   std::vector<Answer> answers;
   answers.reserve(shared_->attestors.size());
   for (const auto& attestor : shared_->attestors) {
     auto* blocking = dynamic_cast<BlockingAttestor*>(attestor.get());
     CHECK(blocking != nullptr);
-    answers.push_back(shared_->heard(attestor->name(), process, blocking->attest(process)));
+    CallCounter call = shared_->counter_of(attestor->name());
+    Answer answer = blocking->attest(process);
+    answers.push_back(
+        shared_->heard(std::move(call), attestor->name(), process, std::move(answer)));
   }
-  return shared_->join(std::move(answers), process);
+  Answer joined = shared_->join(std::move(answers), process);
+  all.done(joined);
+  return joined;
 }
 
 namespace {
@@ -91,13 +109,15 @@ namespace {
 // joins.
 struct Round {
   Round(std::shared_ptr<const WorkloadProcess> whom, std::size_t count, io::Loop& where,
-        SelectorsHandler then)
-      : process(std::move(whom)),
+        SelectorsHandler then, CallCounter counter)
+      : call(std::move(counter)),
+        process(std::move(whom)),
         answers(count),
         missing(count),
         loop(where),
         handler(std::move(then)) {}
 
+  CallCounter call;
   std::shared_ptr<const WorkloadProcess> process;
   std::vector<Answer> answers;
   std::atomic<std::size_t> missing;
@@ -110,9 +130,11 @@ struct Round {
 void Attestors::attest(io::Loop& loop, std::shared_ptr<const WorkloadProcess> process,
                        SelectorsHandler handler) {
   const std::size_t count = shared_->attestors.size();
-  auto round = std::make_shared<Round>(std::move(process), count, loop, std::move(handler));
+  auto round = std::make_shared<Round>(std::move(process), count, loop, std::move(handler),
+                                       shared_->counter("workload_api.workload_attestation"));
   auto finish = [shared = shared_, round] {
     auto answer = shared->join(std::move(round->answers), *round->process);
+    round->call.done(answer);
     // The handler goes along, so that what it owns is destroyed on the loop, too.
     round->loop.post([then = std::move(round->handler), answer = std::move(answer)]() mutable {
       then(std::move(answer));
@@ -124,14 +146,16 @@ void Attestors::attest(io::Loop& loop, std::shared_ptr<const WorkloadProcess> pr
   }
   for (std::size_t i = 0; i < count; ++i) {
     WorkloadAttestor& attestor = *shared_->attestors[i];
-    attestor.start(
-        workers_, round->process, [shared = shared_, round, finish, i](Answer answer) mutable {
-          round->answers[i] =
-              shared->heard(shared->attestors[i]->name(), *round->process, std::move(answer));
-          if (--round->missing == 0) {
-            finish();
-          }
-        });
+    attestor.start(workers_, round->process,
+                   [shared = shared_, round, finish, i,
+                    call = shared_->counter_of(attestor.name())](Answer answer) mutable {
+                     round->answers[i] =
+                         shared->heard(std::move(call), shared->attestors[i]->name(),
+                                       *round->process, std::move(answer));
+                     if (--round->missing == 0) {
+                       finish();
+                     }
+                   });
   }
 }
 

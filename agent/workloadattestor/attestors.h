@@ -17,12 +17,16 @@
 #include "lib/base/result.h"
 #include "lib/io/loop.h"
 #include "lib/io/workers.h"
+#include "lib/telemetry/metrics.h"
 
 namespace steeple::agent {
 
 struct AttestorsHooks {
-  // For log and metrics, on the thread that found out.
-  std::function<void(const std::string& attestor, pid_t pid, const Error& error)> failed;
+  // For the log, on the thread that found out.
+  std::function<void(const std::string& attestor, pid_t pid, const Error& error)> failed = {};
+  // Counts every attestation and every attestor's share of it; both or none.
+  Metrics* metrics = nullptr;
+  Clock* clock = nullptr;
 };
 
 class Attestors {

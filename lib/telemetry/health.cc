@@ -56,10 +56,14 @@ HealthChecks::HealthChecks(io::Loop& loop, Logger log)
 HealthChecks::~HealthChecks() = default;
 
 Result<void> HealthChecks::add(std::string name, Check check) {
+  return add_slow(std::move(name), [check = std::move(check)](const Done& done) { done(check()); });
+}
+
+Result<void> HealthChecks::add_slow(std::string name, StartCheck start) {
   if (subsystems_.contains(name)) {
     return already_exists(fmt::format("check \"{}\" has already been added", name));
   }
-  subsystems_[std::move(name)].check = std::move(check);
+  subsystems_[std::move(name)].start = std::move(start);
   return {};
 }
 
@@ -73,14 +77,27 @@ Result<void> HealthChecks::start() {
 }
 
 void HealthChecks::run() {
-  bool good = true;
   for (auto& [name, subsystem] : subsystems_) {
-    subsystem.state = subsystem.check();
-    judge(name, subsystem);
-    good = good && subsystem.state.live && subsystem.state.ready;
+    if (!std::exchange(subsystem.under_way, true)) {
+      subsystem.start([this, alive = std::weak_ptr<int>(alive_), name = name](HealthState state) {
+        if (!alive.expired()) {
+          answered(name, std::move(state));
+        }
+      });
+    }
   }
+  bool good = std::ranges::all_of(subsystems_, [](const auto& named) {
+    return named.second.state.live && named.second.state.ready;
+  });
   was_good_ = was_good_ || good;
   timer_.start(was_good_ ? Duration(kInterval) : Duration(kFirstInterval), [this] { run(); });
+}
+
+void HealthChecks::answered(const std::string& name, HealthState state) {
+  Subsystem& subsystem = subsystems_.at(name);
+  subsystem.under_way = false;
+  subsystem.state = std::move(state);
+  judge(name, subsystem);
 }
 
 // Tells each failure, the start of a row of them, and its end.

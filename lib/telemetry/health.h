@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -35,6 +36,10 @@ class HealthChecks {
  public:
   // Answers from what it knows, or is told: must not block the loop.
   using Check = std::function<HealthState()>;
+  // For checks that block: starts one elsewhere, whose answer is called once, on the loop. A check
+  // that has not answered by the next time is not started again.
+  using Done = std::function<void(HealthState)>;
+  using StartCheck = std::function<void(Done)>;
 
   HealthChecks(io::Loop& loop, Logger log);
   ~HealthChecks();
@@ -42,6 +47,8 @@ class HealthChecks {
   HealthChecks& operator=(const HealthChecks&) = delete;
 
   Result<void> add(std::string name, Check check);
+  // Neither live nor ready before its first answer.
+  Result<void> add_slow(std::string name, StartCheck start);
   // Runs the checks now and from then on. An error when there is none.
   Result<void> start();
 
@@ -55,7 +62,8 @@ class HealthChecks {
 
  private:
   struct Subsystem {
-    Check check;
+    StartCheck start;
+    bool under_way = false;
     HealthState state;
     std::string error;  // empty when the last check was good
     std::int64_t failures = 0;
@@ -64,12 +72,14 @@ class HealthChecks {
   };
 
   void run();
+  void answered(const std::string& name, HealthState state);
   void judge(const std::string& name, Subsystem& subsystem);
 
   io::Loop& loop_;
   Logger log_;
   std::map<std::string, Subsystem> subsystems_;
   bool was_good_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  // for answers that come too late
   io::Timer timer_;
 };
 

@@ -91,6 +91,32 @@ Stat read_stat() {
           .resident_bytes = number(24) * static_cast<double>(::sysconf(_SC_PAGESIZE))};
 }
 
+struct Traffic {
+  double received = -1;
+  double sent = -1;
+};
+
+// Bytes of IP in this network namespace: pairs of lines "IpExt: <names>", "IpExt: <numbers>".
+Traffic read_traffic() {
+  std::ifstream file("/proc/self/net/netstat");
+  std::string names, numbers;
+  while (std::getline(file, names) && std::getline(file, numbers)) {
+    if (!names.starts_with("IpExt:")) {
+      continue;
+    }
+    Traffic traffic;
+    std::istringstream name_stream(names), number_stream(numbers);
+    for (std::string name, number; name_stream >> name && number_stream >> number;) {
+      double& to = name == "InOctets" ? traffic.received : traffic.sent;
+      if (name == "InOctets" || name == "OutOctets") {
+        to = std::strtod(number.c_str(), nullptr);
+      }
+    }
+    return traffic;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string process_metrics() {
@@ -104,6 +130,11 @@ std::string process_metrics() {
   Stat stat = read_stat();
   add("process_cpu_seconds_total", "counter", "User and system CPU time spent.", stat.cpu_seconds);
   add("process_max_fds", "gauge", "Limit of open file descriptors.", limit_of(RLIMIT_NOFILE));
+  Traffic traffic = read_traffic();
+  add("process_network_receive_bytes_total", "counter",
+      "Bytes received by the network namespace of the process.", traffic.received);
+  add("process_network_transmit_bytes_total", "counter",
+      "Bytes sent by the network namespace of the process.", traffic.sent);
   add("process_open_fds", "gauge", "Open file descriptors.", open_descriptors());
   add("process_resident_memory_bytes", "gauge", "Resident memory.", stat.resident_bytes);
   add("process_start_time_seconds", "gauge", "Start of the process, in Unix time.",

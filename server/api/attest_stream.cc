@@ -3,7 +3,7 @@
 // Agent.AttestAgent (surface 5.7): the first message carries evidence and a CSR, then challenges go
 // back and forth, and the result is the agent's first SVID. The stream lives on the loop; each step
 // of the attestor, the signing and the datastore run on a worker. Open to anybody, so limited per
-// address, and in its number of rounds.
+// address, in its number of rounds, and in time.
 
 #include <fmt/format.h>
 
@@ -51,6 +51,18 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
  public:
   AttestStream(Endpoint& endpoint, const ServiceDeps& deps, const StreamPtr& stream)
       : endpoint_(endpoint), deps_(deps), weak_(stream) {}
+
+  // The address's turn has come: from now on the conversation has kAttestationTimeout.
+  void admitted(rpc::ServerStream& stream) {
+    // Only weak references: an agent that goes away leaves no more than the timer behind.
+    timer_ = endpoint_.loop().start_timer(kAttestationTimeout, [weak = weak_from_this()] {
+      if (auto self = weak.lock()) {
+        self->timer_ = 0;
+        self->timed_out();
+      }
+    });
+    stream.pause(false);
+  }
 
   void message(ByteView raw) {
     StreamPtr stream = weak_.lock();
@@ -104,6 +116,22 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
     });
   }
 
+  void timed_out() {
+    StreamPtr stream = weak_.lock();
+    if (!stream || done_) {
+      return;
+    }
+    if (busy_) {
+      late_ = true;  // the worker holds the conversation; it ends when the step is done
+      return;
+    }
+    finish(*stream, too_late());
+  }
+
+  static Error too_late() {
+    return deadline_exceeded("node attestation was not completed in time");
+  }
+
   // A step on a worker; what it gives decides how the stream goes on.
   void run(const StreamPtr& stream, std::function<Result<AttestationOutcome>()> step) {
     if (++rounds_ > kChallengesMax) {
@@ -134,6 +162,10 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
       return;
     }
     bool last = response->has_result();
+    if (late_ && !last) {
+      finish(stream, too_late());
+      return;
+    }
     stream.send(response->SerializeAsString());
     if (last) {
       finish(stream, {});
@@ -146,6 +178,12 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
 
   void finish(rpc::ServerStream& stream, Result<void> status) {
     done_ = true;
+    if (timer_ != 0) {
+      endpoint_.loop().cancel_timer(std::exchange(timer_, 0));
+    }
+    if (!busy_) {
+      attestation_.reset();
+    }
     Caller& caller = caller_of(stream.context());
     caller.audit.finish(caller.log(), status);
     stream.finish(std::move(status));
@@ -237,6 +275,8 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
   AttestAgentRequest::Params params_;
   std::unique_ptr<Attestation> attestation_;
   int rounds_ = 0;
+  std::uint64_t timer_ = 0;
+  bool late_ = false;
   bool busy_ = false;
   bool half_closed_ = false;
   bool done_ = false;
@@ -254,9 +294,10 @@ void register_attest_agent(Endpoint& endpoint, const ServiceDeps& deps) {
         stream->on_message([session](ByteView raw) { session->message(raw); });
         stream->on_half_close([session] { session->half_closed(); });
         endpoint.when_admitted(stream, deps.limits.attestation, 1,
-                               "rejecting request due to attest agent rate limiting", [weak] {
+                               "rejecting request due to attest agent rate limiting",
+                               [weak, session] {
                                  if (auto admitted = weak.lock()) {
-                                   admitted->pause(false);
+                                   session->admitted(*admitted);
                                  }
                                });
       });

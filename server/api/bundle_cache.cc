@@ -39,17 +39,21 @@ Result<void> BundleCache::load() {
     }
   }
   authorities_->publish(std::move(set));
+  behind_ = false;
   return {};
 }
 
 void BundleCache::changed(const ChangeBatch& batch) {
-  bool concerned = std::ranges::any_of(
-      batch.bundles, [this](const auto& domain) { return watched_.contains(domain); });
+  bool concerned =
+      batch.everything || std::ranges::any_of(batch.bundles, [this](const auto& domain) {
+        return watched_.contains(domain);
+      });
   if (!concerned) {
     return;
   }
   Result<void> loaded = load();
   if (!loaded.ok()) {
+    behind_ = true;
     LOG_ERROR(log_, "Failed to refresh bundles", {"error", loaded.error()});
   }
 }

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <set>
 
@@ -28,6 +29,8 @@ class BundleCache {
 
   // Reads all watched bundles. At start; afterwards changes arrive by themselves.
   Result<void> load();
+  // Reads again if a read that was due failed.
+  Result<void> catch_up() { return behind_ ? load() : Result<void>(); }
 
   // Null while the trust domain has no bundle.
   std::shared_ptr<const jose::Bundle> own() const { return own_bundle_.get(); }
@@ -44,6 +47,7 @@ class BundleCache {
   std::shared_ptr<Watch<tls::BundleSet>> authorities_ = std::make_shared<Watch<tls::BundleSet>>();
   // Held while re-reading, so that an older read never overwrites a newer one.
   Guarded<int> reading_;
+  std::atomic<bool> behind_ = false;
   std::unique_ptr<Datastore::Subscription> subscription_;  // last: gone first
 };
 

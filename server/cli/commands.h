@@ -7,11 +7,9 @@
 #include <vector>
 
 #include "lib/cli/app.h"
+#include "server/version.h"
 
 namespace steeple::server {
-
-// The version that the command line and the agents are told: the release of SPIRE that we match.
-inline constexpr const char* kVersion = "1.15.3";
 
 std::vector<cli::Command> commands();
 

@@ -58,15 +58,17 @@ void log_unknown(const Logger& log, const hcl::Report& report) {
 }
 
 Result<std::unique_ptr<MetricsRegistry>> open_metrics(const ServerConfig& config,
-                                                      io::AsioLoop& loop, const Logger& log) {
+                                                      io::AsioLoop& loop, io::Workers& workers,
+                                                      const Logger& log) {
   if (!config.telemetry.any_sink()) {
     return std::unique_ptr<MetricsRegistry>();
   }
-  return MetricsRegistry::create({.config = config.telemetry,
-                                  .service_name = "spire_server",
-                                  .trust_domain = config.trust_domain.name(),
-                                  .host_name = local_host_name()},
-                                 {.loop = loop, .log = log.subsystem("telemetry")});
+  return MetricsRegistry::create(
+      {.config = config.telemetry,
+       .service_name = "spire_server",
+       .trust_domain = config.trust_domain.name(),
+       .host_name = local_host_name()},
+      {.loop = loop, .log = log.subsystem("telemetry"), .workers = &workers});
 }
 
 // From the configuration to the end of the process.
@@ -78,9 +80,9 @@ Result<void> serve(ServerConfig config, const Logger& log) {
   io::AsioLoop loop;
   io::SocketNetwork network;
   auto handshake = tls::openssl_handshake();
-  auto metrics = TRY(open_metrics(config, loop, log));
   auto workers =
       std::make_unique<io::WorkerPool>(io::WorkerPool::Options{.threads = kWorkerThreads});
+  auto metrics = TRY(open_metrics(config, loop, *workers, log));
   auto server = TRY(Server::start(std::move(config), std::move(stores),
                                   {.loop = loop,
                                    .workers = *workers,

@@ -37,9 +37,10 @@ struct RateLimitConfig {
 struct ExperimentalConfig {
   bool agent_spiffe_id_as_selector = false;
   std::optional<hcl::Value> auth_opa_policy_engine;
-  std::optional<Duration> cache_reload_interval;       // polling is not how changes travel here
-  std::optional<Duration> full_cache_reload_interval;  // accepted, without effect
-  bool events_based_cache = false;                     // accepted: always so
+  // For what other processes write; own changes are told at once.
+  std::optional<Duration> cache_reload_interval;
+  std::optional<Duration> full_cache_reload_interval;
+  bool events_based_cache = false;  // accepted: always so
   Duration prune_events_older_than = std::chrono::hours(12);
   std::optional<Duration> event_timeout;
   std::optional<Duration> sql_transaction_timeout;

@@ -43,12 +43,14 @@ const hcl::Schema<ExperimentalConfig>& experimental_schema() {
           .key("auth_opa_policy_engine", &C::auth_opa_policy_engine,
                "custom authorization policy; not built, refused")
           .key("cache_reload_interval", &C::cache_reload_interval,
-               "without effect: changes are pushed, nothing is reloaded on a timer")
-          .key("full_cache_reload_interval", &C::full_cache_reload_interval, "without effect")
+               "how often changes by other processes on the database are looked for, 5s")
+          .key("full_cache_reload_interval", &C::full_cache_reload_interval,
+               "how often all entries and agents are read anew, 24h")
           .key("events_based_cache", &C::events_based_cache, "without effect: always on")
           .key("prune_events_older_than", &C::prune_events_older_than,
                "how long rows of the event tables are kept")
-          .key("event_timeout", &C::event_timeout, "without effect on a single server")
+          .key("event_timeout", &C::event_timeout,
+               "how long event ids that were passed over are waited for, 15m")
           .key("sql_transaction_timeout", &C::sql_transaction_timeout, "old name of event_timeout",
                {.deprecated = "experimental.event_timeout"})
           .key("require_pq_kem", &C::require_pq_kem,

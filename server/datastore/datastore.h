@@ -32,10 +32,17 @@ namespace steeple::server {
 // What one transaction changed. Created, updated and deleted are not told apart.
 struct ChangeBatch {
   std::uint64_t revision = 0;  // counts the change batches of this process, from 1
-  std::vector<std::string> entry_ids;
-  std::vector<std::string> node_ids;  // SPIFFE IDs of attested nodes
-  std::vector<spiffe::TrustDomain> bundles;
-  bool empty() const { return entry_ids.empty() && node_ids.empty() && bundles.empty(); }
+  std::vector<std::string> entry_ids = {};
+  std::vector<std::string> node_ids = {};  // SPIFFE IDs of attested nodes
+  std::vector<spiffe::TrustDomain> bundles = {};
+  // Rows of the event tables that this transaction wrote; none in a change of another process.
+  std::vector<std::uint64_t> entry_events = {};
+  std::vector<std::uint64_t> node_events = {};
+  // Another process changed more than can be named: read everything anew.
+  bool everything = false;
+  bool empty() const {
+    return entry_ids.empty() && node_ids.empty() && bundles.empty() && !everything;
+  }
 };
 
 using ChangeListener = std::function<void(const ChangeBatch&)>;
@@ -155,6 +162,14 @@ class Datastore {
                                                             std::int32_t limit) = 0;
   virtual Result<std::vector<AttestedNodeEvent>> list_node_events(std::uint64_t after,
                                                                   std::int32_t limit) = 0;
+  // Those of `ids` that exist, in rising order.
+  virtual Result<std::vector<EntryEvent>> fetch_entry_events(
+      std::span<const std::uint64_t> ids) = 0;
+  virtual Result<std::vector<AttestedNodeEvent>> fetch_node_events(
+      std::span<const std::uint64_t> ids) = 0;
+  // By trust domain name, a text that is another one after each write of the bundle. Bundles have
+  // no event table.
+  virtual Result<std::map<std::string, std::string>> bundle_versions() = 0;
   // The highest ids so far; 0 when there was none yet.
   virtual Result<EventPosition> event_position() = 0;
   // Deletes events older than that (Unix seconds).
@@ -165,6 +180,8 @@ class Datastore {
    public:
     virtual ~Subscription() = default;
   };
+  // Tells the listeners of a change that another process made (event_follower.h).
+  virtual void announce(ChangeBatch batch) = 0;
   // Until the subscription dies; then no call is under way any more.
   virtual std::unique_ptr<Subscription> subscribe(ChangeListener listener) = 0;
 

@@ -326,6 +326,56 @@ Result<std::vector<AttestedNodeEvent>> SqlStore::list_node_events(std::uint64_t 
   return events;
 }
 
+namespace {
+
+// Reads the rows of an events table whose id is in `ids`, in IN lists of a few fixed lengths.
+template <class Event>
+Result<std::vector<Event>> fetch_events(Tx& tx, std::string_view select,
+                                        std::span<const std::uint64_t> ids) {
+  std::vector<Event> events;
+  while (!ids.empty()) {
+    std::span<const std::uint64_t> part = ids.first(std::min(ids.size(), kInListMax));
+    ids = ids.subspan(part.size());
+    std::size_t padded = padded_in_list(part.size());
+    std::vector<sql::Argument> arguments;
+    for (std::size_t i = 0; i < padded; ++i) {
+      arguments.push_back(sql::to_argument(signed_id(part[std::min(i, part.size() - 1)])));
+    }
+    auto rows = TRY(tx.query_list(
+        fmt::format("{} WHERE id IN {} ORDER BY id", select, placeholders(padded)), arguments));
+    while (TRY(rows.next())) {
+      events.push_back({static_cast<std::uint64_t>(rows.integer(0)), rows.string(1)});
+    }
+  }
+  return events;
+}
+
+}  // namespace
+
+Result<std::vector<EntryEvent>> SqlStore::fetch_entry_events(std::span<const std::uint64_t> ids) {
+  auto tx = TRY(read());
+  return fetch_events<EntryEvent>(tx, "SELECT id, entry_id FROM registered_entries_events", ids);
+}
+
+Result<std::vector<AttestedNodeEvent>> SqlStore::fetch_node_events(
+    std::span<const std::uint64_t> ids) {
+  auto tx = TRY(read());
+  return fetch_events<AttestedNodeEvent>(
+      tx, "SELECT id, spiffe_id FROM attested_node_entries_events", ids);
+}
+
+Result<std::map<std::string, std::string>> SqlStore::bundle_versions() {
+  auto tx = TRY(read());
+  auto rows =
+      TRY(tx.query("SELECT trust_domain, COALESCE(updated_at, '') || ' ' || length(data)"
+                   " FROM bundles"));
+  std::map<std::string, std::string> versions;
+  while (TRY(rows.next())) {
+    versions.emplace(rows.string(0), rows.string(1));
+  }
+  return versions;
+}
+
 Result<EventPosition> SqlStore::event_position() {
   auto tx = TRY(read());
   // The counter, not the highest row: old rows are pruned, and their ids are never used again.

@@ -34,9 +34,13 @@ Result<Tx> SqlStore::write() {
 Result<void> SqlStore::finish(Tx tx) {
   ChangeBatch changes = tx.take_changes();
   TRY(tx.commit());
-  if (changes.empty()) {
-    return {};
+  if (!changes.empty()) {
+    announce(std::move(changes));
   }
+  return {};
+}
+
+void SqlStore::announce(ChangeBatch changes) {
   changes.revision = ++revision_;
   std::vector<std::shared_ptr<Listener>> listeners = *listeners_->lock();
   for (const auto& listener : listeners) {
@@ -45,7 +49,6 @@ Result<void> SqlStore::finish(Tx tx) {
       listener->tell(changes);
     }
   }
-  return {};
 }
 
 std::unique_ptr<Datastore::Subscription> SqlStore::subscribe(ChangeListener listener) {

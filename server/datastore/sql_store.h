@@ -106,9 +106,14 @@ class SqlStore final : public Datastore {
                                                     std::int32_t limit) override;
   Result<std::vector<AttestedNodeEvent>> list_node_events(std::uint64_t after,
                                                           std::int32_t limit) override;
+  Result<std::vector<EntryEvent>> fetch_entry_events(std::span<const std::uint64_t> ids) override;
+  Result<std::vector<AttestedNodeEvent>> fetch_node_events(
+      std::span<const std::uint64_t> ids) override;
+  Result<std::map<std::string, std::string>> bundle_versions() override;
   Result<EventPosition> event_position() override;
   Result<void> prune_events(std::int64_t created_before) override;
 
+  void announce(ChangeBatch batch) override;
   std::unique_ptr<Subscription> subscribe(ChangeListener listener) override;
   Result<std::optional<spiffe::TrustDomain>> foreign_trust_domain(
       const spiffe::TrustDomain& own) override;

@@ -33,6 +33,7 @@ Result<void> Tx::entry_changed(std::string entry_id) {
           " VALUES (?, ?, ?)",
           now_, now_, entry_id));
   changes_.entry_ids.push_back(std::move(entry_id));
+  changes_.entry_events.push_back(static_cast<std::uint64_t>(lease_.last_insert_id()));
   return {};
 }
 
@@ -42,7 +43,19 @@ Result<void> Tx::node_changed(std::string spiffe_id) {
           " VALUES (?, ?, ?)",
           now_, now_, spiffe_id));
   changes_.node_ids.push_back(std::move(spiffe_id));
+  changes_.node_events.push_back(static_cast<std::uint64_t>(lease_.last_insert_id()));
   return {};
+}
+
+Result<void> Tx::undo_part() {
+  changes_.entry_ids.resize(before_part_.entries);
+  changes_.entry_events.resize(before_part_.entries);
+  changes_.node_ids.resize(before_part_.nodes);
+  changes_.node_events.resize(before_part_.nodes);
+  changes_.bundles.erase(
+      changes_.bundles.begin() + static_cast<std::ptrdiff_t>(before_part_.bundles),
+      changes_.bundles.end());
+  return lease_.undo_part().during(kSqlPrefix);
 }
 
 std::string placeholders(std::size_t count) {

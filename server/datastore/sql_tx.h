@@ -65,9 +65,14 @@ class Tx {
     TRY(run(sql, args...));
     return lease_.last_insert_id();
   }
-  Result<void> begin_part() { return lease_.begin_part().during(kSqlPrefix); }
+  // Parts do not nest.
+  Result<void> begin_part() {
+    before_part_ = {changes_.entry_ids.size(), changes_.node_ids.size(), changes_.bundles.size()};
+    return lease_.begin_part().during(kSqlPrefix);
+  }
   Result<void> keep_part() { return lease_.keep_part().during(kSqlPrefix); }
-  Result<void> undo_part() { return lease_.undo_part().during(kSqlPrefix); }
+  // Also forgets the part's changes: the next writer gets the ids of its event rows.
+  Result<void> undo_part();
   Result<void> execute(std::string_view script) {
     return lease_.execute(script).during(kSqlPrefix);
   }
@@ -83,8 +88,13 @@ class Tx {
   ChangeBatch take_changes() { return std::move(changes_); }
 
  private:
+  struct Counts {
+    std::size_t entries = 0, nodes = 0, bundles = 0;
+  };
+
   std::string now_;
   ChangeBatch changes_;
+  Counts before_part_;
   sql::Lease lease_;
 };
 

@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@
 namespace steeple::server {
 
 inline constexpr std::size_t kAttestationPayloadBytesMax = std::size_t{1} << 20;
+// From admission to the agent's SVID; whoever has not ended by then is cut off.
+inline constexpr auto kAttestationTimeout = std::chrono::minutes(1);
 inline constexpr int kChallengesMax = 16;  // of one conversation; the API counts
 
 struct Challenge {

@@ -19,7 +19,6 @@ using Subscriber = IndexTables::Subscriber;
 constexpr std::size_t kApplyChunk = 64;
 // Entries in all cached answers together; above it the cache starts anew.
 constexpr std::size_t kCachedEntriesMax = 4'000'000;
-constexpr std::int32_t kEventsPerRead = 1000;
 
 }  // namespace
 
@@ -39,7 +38,6 @@ struct EntryIndex::Shared {
   // Held by whoever changes the index, while it reads the datastore: the last to apply a row has
   // read its newest state.
   struct Changing {
-    EventPosition position;
     ChangeBatch missed;  // what could not be read when it was due
   };
 
@@ -65,9 +63,9 @@ struct EntryIndex::Shared {
   }
 
   Result<void> load();
+  Result<void> load_locked(Changing& change);
   Result<void> apply(const ChangeBatch& batch);
   Result<void> apply_locked(const ChangeBatch& batch);
-  Result<void> follow_events();
 
   // Notes the change for these agents and hands out who is to be told.
   using Calls = std::vector<std::pair<std::shared_ptr<Subscriber>, std::uint64_t>>;
@@ -113,8 +111,12 @@ void EntryIndex::Shared::tell(const Calls& calls) {
 
 Result<void> EntryIndex::Shared::load() {
   auto change = changing.lock();
-  change->missed = {};
-  change->position = TRY(deps.datastore.event_position());
+  return load_locked(*change);
+}
+
+Result<void> EntryIndex::Shared::load_locked(Changing& change) {
+  change.missed = {};
+  change.missed.everything = true;  // until it is done
   IndexTables fresh;
   std::vector<AgentNumber> nobody;
   TRY(deps.datastore.scan_entries([&](Result<Entry> entry) {
@@ -154,12 +156,16 @@ Result<void> EntryIndex::Shared::load() {
     ++locked->revision;
     note(*locked, everyone, calls);
   }
+  change.missed = {};
   tell(calls);
   return {};
 }
 
 Result<void> EntryIndex::Shared::apply(const ChangeBatch& batch) {
   auto change = changing.lock();
+  if (batch.everything || change->missed.everything) {
+    return load_locked(*change);
+  }
   ChangeBatch all = std::exchange(change->missed, {});
   auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
   append(all.entry_ids, batch.entry_ids);
@@ -233,29 +239,6 @@ Result<void> EntryIndex::Shared::apply_locked(const ChangeBatch& batch) {
   return {};
 }
 
-Result<void> EntryIndex::Shared::follow_events() {
-  TRY(apply({}));
-  auto change = changing.lock();
-  EventPosition& position = change->position;
-  for (;;) {
-    auto entries = TRY(deps.datastore.list_entry_events(position.entry_event, kEventsPerRead));
-    auto nodes = TRY(deps.datastore.list_node_events(position.node_event, kEventsPerRead));
-    if (entries.empty() && nodes.empty()) {
-      return {};
-    }
-    ChangeBatch batch;
-    for (EntryEvent& event : entries) {
-      batch.entry_ids.push_back(std::move(event.entry_id));
-    }
-    for (AttestedNodeEvent& event : nodes) {
-      batch.node_ids.push_back(std::move(event.spiffe_id));
-    }
-    TRY(apply_locked(batch));
-    position.entry_event = entries.empty() ? position.entry_event : entries.back().id;
-    position.node_event = nodes.empty() ? position.node_event : nodes.back().id;
-  }
-}
-
 // --- the index ---
 
 namespace {
@@ -291,7 +274,6 @@ EntryIndex::~EntryIndex() { shared_->from_datastore.reset(); }
 
 Result<void> EntryIndex::load() { return shared_->load(); }
 Result<void> EntryIndex::apply(const ChangeBatch& batch) { return shared_->apply(batch); }
-Result<void> EntryIndex::follow_events() { return shared_->follow_events(); }
 
 std::shared_ptr<const AuthorizedEntries> EntryIndex::authorized_entries(
     std::string_view agent_id) const {
@@ -336,6 +318,7 @@ IndexedEntryPtr EntryIndex::find(std::string_view entry_id) const {
   return shared_->state.lock()->tables.find(entry_id);
 }
 
+IndexCounts EntryIndex::counts() const { return shared_->state.lock()->tables.counts(); }
 std::size_t EntryIndex::entries() const { return shared_->state.lock()->tables.size(); }
 std::uint64_t EntryIndex::revision() const { return shared_->state.lock()->revision; }
 std::size_t EntryIndex::memory_bytes() const {

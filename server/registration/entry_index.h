@@ -36,6 +36,14 @@ struct AuthorizedEntries {
   const IndexedEntry* find(std::string_view entry_id) const;
 };
 
+// What the index holds, for the metrics.
+struct IndexCounts {
+  std::size_t entries = 0;
+  std::size_t agents = 0;           // attested
+  std::size_t aliases = 0;          // entries below the server's own ID
+  std::size_t alias_selectors = 0;  // selectors that lead to an alias
+};
+
 class EntryIndex {
  public:
   struct Deps {
@@ -52,10 +60,8 @@ class EntryIndex {
   // Reads everything anew. At start, and whenever the event tables cannot be followed.
   Result<void> load();
   // Re-reads what `batch` names. The datastore's changes arrive here by themselves. What cannot be
-  // read is kept and read with the next batch, or by follow_events.
+  // read is kept and read with the next batch, which may be empty.
   Result<void> apply(const ChangeBatch& batch);
-  // Applies the event rows that other servers wrote since the last call (or since load).
-  Result<void> follow_events();
 
   // Never null. Cached per agent until a change concerns it. Keep the pointer in a variable: a
   // range-for over `authorized_entries(id)->entries` would outlive it.
@@ -64,6 +70,7 @@ class EntryIndex {
   IndexedEntryPtr authorized_entry(std::string_view agent_id, std::string_view entry_id) const;
   IndexedEntryPtr find(std::string_view entry_id) const;
   std::size_t entries() const;
+  IndexCounts counts() const;
 
   // Counts changes, from 1 after load.
   std::uint64_t revision() const;

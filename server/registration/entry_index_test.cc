@@ -13,6 +13,7 @@
 #include <set>
 #include <thread>
 
+#include "server/datastore/event_follower.h"
 #include "server/datastore/testing.h"
 
 namespace steeple::server {
@@ -165,13 +166,16 @@ TEST_F(EntryIndexTest, AnAgentThatIsNotAttestedYetCanSubscribe) {
 
 TEST_F(EntryIndexTest, ChangesOfAnotherServerArriveByTheEventTables) {
   attest("/spire/agent/a", {{"k", "1"}});
+  auto follower =
+      EventFollower::start(EventFollower::kEventTimeout, {.datastore = *store_, .clock = clock_})
+          .take();
   auto other = open_sql_datastore(database_, clock_, random_).take();
   Entry entry = entry_of("/x", {{"unix", "uid:1"}});
   entry.id = "theirs";
   entry.parent_id = id("/spire/agent/a");
   ASSERT_TRUE(other->create_entries({entry}).ok());
   EXPECT_THAT(authorized("/spire/agent/a"), IsEmpty());
-  ASSERT_TRUE(index_.follow_events().ok());
+  store_->announce(follower->poll().take());
   EXPECT_THAT(authorized("/spire/agent/a"), ElementsAre("theirs"));
 }
 
@@ -211,8 +215,32 @@ TEST_F(EntryIndexTest, ABatchThatCouldNotBeReadIsReadWithTheNext) {
   batch.entry_ids = {"1"};
   EXPECT_FALSE(index_.apply(batch).ok());
   set_ttl("5");
-  ASSERT_TRUE(index_.follow_events().ok());
+  ASSERT_TRUE(index_.apply({}).ok());
   EXPECT_EQ(index_.find("1")->to_entry().hint, "new");
+}
+
+TEST_F(EntryIndexTest, AReloadThatFailedIsDoneWithTheNextChange) {
+  create("1", "/spire/agent/a", "/x");
+  store_->announce({.everything = true});
+  EXPECT_EQ(index_.entries(), 1U);
+  auto other = open_sql_datastore(database_, clock_, random_).take();
+  Entry entry = entry_of("/y", {{"unix", "uid:1"}});
+  entry.id = "theirs";
+  ASSERT_TRUE(other->create_entries({entry}).ok());
+  {
+    auto write = database_->write().take();
+    ASSERT_TRUE(write.execute("ALTER TABLE registered_entries RENAME TO away").ok());
+    ASSERT_TRUE(write.commit().ok());
+  }
+  store_->announce({.everything = true});
+  EXPECT_EQ(index_.entries(), 1U) << "what was known stays";
+  {
+    auto write = database_->write().take();
+    ASSERT_TRUE(write.execute("ALTER TABLE away RENAME TO registered_entries").ok());
+    ASSERT_TRUE(write.commit().ok());
+  }
+  ASSERT_TRUE(index_.apply({}).ok());
+  EXPECT_EQ(index_.entries(), 2U);
 }
 
 TEST_F(EntryIndexTest, ReadersAndAWriterDoNotDisturbEachOther) {

@@ -39,6 +39,18 @@ bool IndexTables::find_slot(std::string_view entry_id, std::uint32_t& slot) cons
   });
 }
 
+IndexCounts IndexTables::counts() const {
+  IndexCounts counts{.entries = size()};
+  for (const auto& [path, number] : agent_numbers_) {
+    counts.agents += agents_[number].attested ? 1 : 0;
+  }
+  for (const auto& [selector, use] : selectors_) {
+    counts.aliases += use.aliases.size();
+    counts.alias_selectors += use.aliases.empty() ? 0 : 1;
+  }
+  return counts;
+}
+
 IndexedEntryPtr IndexTables::find(std::string_view entry_id) const {
   std::uint32_t slot = 0;
   return find_slot(entry_id, slot) ? slots_[slot].entry : nullptr;

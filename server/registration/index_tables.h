@@ -53,6 +53,7 @@ class IndexTables {
 
   IndexedEntryPtr find(std::string_view entry_id) const;
   std::size_t size() const { return by_id_.size(); }
+  IndexCounts counts() const;
   // All that an agent may have, sorted by id.
   std::vector<IndexedEntryPtr> authorized(std::string_view agent_path) const;
   bool is_authorized(std::string_view agent_path, const IndexedEntry& entry) const;

@@ -104,7 +104,9 @@ bool ServerHost::start() {
                                        .log = deps_.trace.logger("server", clock_),
                                        .pace = {.connection_age_max = plan_.connection_age,
                                                 .authority_tick = plan_.authority_tick,
-                                                .svid_tick = plan_.svid_tick}});
+                                                .svid_tick = plan_.svid_tick,
+                                                .foreign_changes = Duration::max(),
+                                                .slow_health_checks = false}});
   if (!server.ok()) {
     deps_.trace.event("server does not start: {}", server.error().message);
     process_.reset();

@@ -34,6 +34,8 @@ type AgentOptions struct {
 	MemoryKeys bool
 	// Do not wait until it is healthy.
 	NoWait bool
+	// Further blocks beside agent{} and plugins{}.
+	TopLevel string
 	// Another server address than the server's own, such as a proxy's.
 	ServerPort int
 }
@@ -115,6 +117,7 @@ func (a *Agent) config(t testing.TB, s *Server, o AgentOptions) string {
 		fmt.Fprintf(&b, "  KeyManager \"disk\" { plugin_data { directory = \"%s\" } }\n", a.DataDir)
 	}
 	b.WriteString("  WorkloadAttestor \"unix\" { plugin_data { discover_workload_path = true } }\n}\n")
+	b.WriteString(o.TopLevel + "\n")
 	return b.String()
 }
 

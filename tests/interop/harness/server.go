@@ -59,6 +59,10 @@ type ServerOptions struct {
 	DefaultIntervals bool
 	// Keys in memory only.
 	MemoryKeys bool
+	// Another server's database file; empty: its own.
+	Database string
+	// Further blocks beside server{} and plugins{}.
+	TopLevel string
 }
 
 // Server is one server under test. It may be stopped and started again on the same data and port.
@@ -114,15 +118,19 @@ func (s *Server) config(o ServerOptions) string {
 		b.WriteString("  ratelimit { attestation = false }\n")
 	}
 	if !o.DefaultIntervals {
-		// Only a polling server needs it; ours accepts the key.
+		// How soon a change by another process is seen; SPIRE polls for its own changes, too.
 		b.WriteString("  experimental { cache_reload_interval = \"500ms\" }\n")
 	}
 	b.WriteString(o.Blocks + "\n}\nplugins {\n")
+	database := o.Database
+	if database == "" {
+		database = s.DatabasePath()
+	}
 	fmt.Fprintf(&b, `  DataStore "sql" { plugin_data {
     database_type = "sqlite3"
     connection_string = "%s" } }
   NodeAttestor "join_token" { plugin_data {} }
-`, filepath.Join(s.Dir, "data", "datastore.sqlite3"))
+`, database)
 	if o.MemoryKeys {
 		b.WriteString("  KeyManager \"memory\" { plugin_data {} }\n")
 	} else {
@@ -133,9 +141,12 @@ func (s *Server) config(o ServerOptions) string {
 		fmt.Fprintf(&b, "  NodeAttestor \"x509pop\" { plugin_data {\n    ca_bundle_path = \"%s\"\n%s } }\n",
 			filepath.Join(s.Dir, "node-ca.crt"), o.X509PopData)
 	}
-	b.WriteString(o.Plugins + "\n}\n")
+	b.WriteString(o.Plugins + "\n}\n" + o.TopLevel + "\n")
 	return b.String()
 }
+
+// DatabasePath is the server's own database file.
+func (s *Server) DatabasePath() string { return filepath.Join(s.Dir, "data", "datastore.sqlite3") }
 
 // Start runs the server (again) and waits until it is healthy.
 func (s *Server) Start(t testing.TB) {
