@@ -33,9 +33,9 @@ Result<Tx> SqlStore::write() {
 
 Result<void> SqlStore::finish(Tx tx) {
   ChangeBatch changes = tx.take_changes();
-  TRY(tx.commit());
+  Result<void> committed = tx.commit();
   if (changes.empty()) {
-    return {};
+    return committed;
   }
   changes.revision = ++revision_;
   std::vector<std::shared_ptr<Listener>> listeners = *listeners_->lock();
@@ -45,7 +45,7 @@ Result<void> SqlStore::finish(Tx tx) {
       listener->tell(changes);
     }
   }
-  return {};
+  return committed;
 }
 
 std::unique_ptr<Datastore::Subscription> SqlStore::subscribe(ChangeListener listener) {
