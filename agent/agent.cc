@@ -16,6 +16,7 @@
 #include "agent/version.h"
 #include "lib/io/on_worker.h"
 #include "lib/rpc/server.h"
+#include "lib/telemetry/rpc_metrics.h"
 
 namespace steeple::agent {
 namespace {
@@ -28,12 +29,12 @@ constexpr mode_t kSocketFolderMode = 0755;
 
 // "/SpiffeWorkloadAPI/FetchX509SVID" -> "rpc.workload_api.fetch_x509svid", as the reference names
 // it; other services by the general rule.
-std::string metric_key(const std::string& method) {
+std::string metric_key(std::string_view method) {
   std::size_t slash = method.rfind('/');
-  if (slash == std::string::npos || slash == 0) {
+  if (slash == std::string_view::npos || slash == 0) {
     return "rpc.unknown";
   }
-  std::string service = method.substr(1, slash - 1);
+  std::string_view service = method.substr(1, slash - 1);
   if (service == "SpiffeWorkloadAPI") {
     service = "spire.api.server.WorkloadAPI";
   }
@@ -259,12 +260,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
     if (own || code == Code::kUnimplemented) {
       return;  // unknown methods must not make series
     }
-    std::string key = metric_key(call.method);
-    std::string status = code_name(code);
-    deps_.metrics.count(key, {{"status", status}});
-    deps_.metrics.sample(key + ".elapsed_time",
-                         std::chrono::duration<double, std::milli>(took).count(),
-                         {{"status", status}});
+    rpc_metrics_.finished(call.method, code, took);
   }
 
   Result<std::unique_ptr<io::Listener>> listen(rpc::Server& server, const std::string& path,
@@ -313,6 +309,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
 
   AgentConfig config_;
   Deps deps_;
+  RpcMetrics rpc_metrics_{deps_.metrics, metric_key};
   Hooks hooks_;
   std::shared_ptr<keymanager::KeyManager> keys_;
   std::shared_ptr<NodeAttestor> node_attestor_;
