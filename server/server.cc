@@ -153,6 +153,16 @@ class Server::Parts {
   }
 
   Result<void> load_caches() {
+    // First: listeners are told in the order of subscription, and whoever hears of a ban from the
+    // index asks the authorizer at once.
+    authorizer_ = std::make_unique<Authorizer>(
+        Authorizer::Deps{.datastore = *datastore_,
+                         .clock = deps_.clock,
+                         .random = deps_.random,
+                         .log = deps_.log.subsystem("api")},
+        Authorizer::Options{.admin_ids = config_.admin_ids,
+                            .node_staleness_max = config_.section.max_attested_node_info_staleness,
+                            .audit_log = config_.section.audit_log_enabled});
     bundles_ = std::make_unique<BundleCache>(config_.trust_domain, domains_of(config_.admin_ids),
                                              *datastore_, deps_.log.subsystem("bundle_cache"));
     TRY(bundles_->load());
@@ -225,14 +235,6 @@ class Server::Parts {
   }
 
   Result<void> listen() {
-    authorizer_ = std::make_unique<Authorizer>(
-        Authorizer::Deps{.datastore = *datastore_,
-                         .clock = deps_.clock,
-                         .random = deps_.random,
-                         .log = deps_.log.subsystem("api")},
-        Authorizer::Options{.admin_ids = config_.admin_ids,
-                            .node_staleness_max = config_.section.max_attested_node_info_staleness,
-                            .audit_log = config_.section.audit_log_enabled});
     tcp_server_ = make_rpc_server(deps_.pace.connection_age_max);
     uds_server_ = make_rpc_server(Duration::max());
     services_ = std::make_unique<ServiceDeps>(ServiceDeps{
@@ -401,10 +403,10 @@ class Server::Parts {
   std::unique_ptr<Ca> ca_;
   std::unique_ptr<AuthorityKeeper> keeper_;
   std::unique_ptr<ServerSvid> server_svid_;
+  std::unique_ptr<Authorizer> authorizer_;
   std::unique_ptr<BundleCache> bundles_;
   std::unique_ptr<EntryIndex> index_;
   std::optional<NodeAttestors> attestors_;
-  std::unique_ptr<Authorizer> authorizer_;
   std::vector<std::unique_ptr<RateLimiter>> limiters_;
   std::shared_ptr<Watch<bool>> draining_ = std::make_shared<Watch<bool>>();
   std::unique_ptr<ServiceDeps> services_;

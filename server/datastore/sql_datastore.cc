@@ -48,6 +48,7 @@ Result<void> SqlStore::finish(Tx tx) {
   return committed;
 }
 
+// Told in the order of subscription: who subscribes first is up to date when the next one hears.
 std::unique_ptr<Datastore::Subscription> SqlStore::subscribe(ChangeListener listener) {
   auto mine = std::make_shared<Listener>();
   mine->tell = std::move(listener);
