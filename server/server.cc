@@ -4,13 +4,12 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
 #include "lib/http/server.h"
 #include "lib/rpc/server.h"
 #include "lib/telemetry/health.h"
 #include "lib/telemetry/listeners.h"
 #include "lib/telemetry/metered_keys.h"
+#include "lib/telemetry/rpc_metrics.h"
 #include "lib/telemetry/uptime.h"
 #include "lib/tls/proxy_protocol.h"
 #include "lib/tls/spiffe_policy.h"
@@ -171,6 +170,16 @@ class Server::Parts {
     follower_ = TRY(EventFollower::start(event_timeout(config_.section.experimental),
                                          {.datastore = *datastore_, .clock = deps_.clock})
                         .during("read the event tables"));
+    // First: listeners are told in the order of subscription, and whoever hears of a ban from the
+    // index asks the authorizer at once.
+    authorizer_ = std::make_unique<Authorizer>(
+        Authorizer::Deps{.datastore = *datastore_,
+                         .clock = deps_.clock,
+                         .random = deps_.random,
+                         .log = deps_.log.subsystem("api")},
+        Authorizer::Options{.admin_ids = config_.admin_ids,
+                            .node_staleness_max = config_.section.max_attested_node_info_staleness,
+                            .audit_log = config_.section.audit_log_enabled});
     bundles_ = std::make_unique<BundleCache>(config_.trust_domain, domains_of(config_.admin_ids),
                                              *datastore_, deps_.log.subsystem("bundle_cache"));
     TRY(bundles_->load());
@@ -226,7 +235,7 @@ class Server::Parts {
     };
     if (deps_.metrics != nullptr) {
       hooks.observe = [this](const rpc::CallContext& call, Code code, Duration took) {
-        observe(call, code, took);
+        rpc_metrics_.finished(call.method, code, took);
       };
     }
     return std::make_unique<rpc::Server>(
@@ -234,29 +243,15 @@ class Server::Parts {
         options, std::move(hooks));
   }
 
-  void observe(const rpc::CallContext& call, Code code, Duration took) {
-    std::size_t slash = call.method.rfind('/');
-    if (slash == std::string::npos || slash == 0) {
-      return;
+  static std::string metric_key(std::string_view method) {
+    std::size_t slash = method.rfind('/');
+    if (slash == std::string_view::npos || slash == 0) {
+      return {};
     }
-    std::string key =
-        rpc_metric_key(call.method.substr(1, slash - 1), call.method.substr(slash + 1));
-    std::string status = code_name(code);
-    std::array<MetricLabel, 1> labels{MetricLabel{"status", status}};
-    metrics().count(key, 1, labels);
-    metrics().sample(key + ".elapsed_time", std::chrono::duration<double, std::milli>(took).count(),
-                     labels);
+    return rpc_metric_key(method.substr(1, slash - 1), method.substr(slash + 1));
   }
 
   Result<void> listen() {
-    authorizer_ = std::make_unique<Authorizer>(
-        Authorizer::Deps{.datastore = *datastore_,
-                         .clock = deps_.clock,
-                         .random = deps_.random,
-                         .log = deps_.log.subsystem("api")},
-        Authorizer::Options{.admin_ids = config_.admin_ids,
-                            .node_staleness_max = config_.section.max_attested_node_info_staleness,
-                            .audit_log = config_.section.audit_log_enabled});
     tcp_server_ = make_rpc_server(deps_.pace.connection_age_max);
     uds_server_ = make_rpc_server(Duration::max());
     services_ = std::make_unique<ServiceDeps>(ServiceDeps{
@@ -432,6 +427,7 @@ class Server::Parts {
   ServerConfig config_;
   Stores stores_;
   Deps deps_;
+  RpcMetrics rpc_metrics_{metrics(), metric_key};
   SteadyTime started_;
   std::unique_ptr<Datastore> datastore_;
   std::unique_ptr<UpstreamAuthority> upstream_;
@@ -439,10 +435,10 @@ class Server::Parts {
   std::unique_ptr<AuthorityKeeper> keeper_;
   std::unique_ptr<ServerSvid> server_svid_;
   std::unique_ptr<EventFollower> follower_;
+  std::unique_ptr<Authorizer> authorizer_;
   std::unique_ptr<BundleCache> bundles_;
   std::unique_ptr<EntryIndex> index_;
   std::optional<NodeAttestors> attestors_;
-  std::unique_ptr<Authorizer> authorizer_;
   std::vector<std::unique_ptr<RateLimiter>> limiters_;
   std::shared_ptr<Watch<bool>> draining_ = std::make_shared<Watch<bool>>();
   std::unique_ptr<ServiceDeps> services_;

@@ -10,6 +10,7 @@ namespace steeple::rpc {
 namespace {
 
 constexpr std::size_t kOutputChunkBytes = std::size_t{64} << 10;
+constexpr std::size_t kTlsRecordBytes = std::size_t{16} << 10;
 constexpr int kReadsPerTurn = 8;  // then other connections get their turn
 constexpr std::uint32_t kDeflateTableBytes = 1024;
 constexpr auto kLingerMax = std::chrono::seconds(1);
@@ -131,12 +132,13 @@ H2Session::H2Session(io::Loop& loop, std::shared_ptr<Scratch> scratch,
       scratch_(std::move(scratch)),
       connection_(std::move(connection)),
       peer_(connection_->peer()),
+      slot_(settings.server ? &scratch_->pages : nullptr),
       is_server_(settings.server),
       keepalive_interval_(settings.keepalive_interval),
       keepalive_timeout_(settings.keepalive_timeout),
       timer_(loop) {
-  auto make = settings.server ? nghttp2_session_server_new2 : nghttp2_session_client_new2;
-  CHECK(make(&session_, Callbacks::table(), this, Callbacks::options()) == 0);
+  auto make = settings.server ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
+  CHECK(make(&session_, Callbacks::table(), this, Callbacks::options(), slot_.mem()) == 0);
   std::array<nghttp2_settings_entry, 3> entries = {
       {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits::kWindowBytes},
        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings.header_list_bytes_max},
@@ -268,8 +270,9 @@ bool H2Session::read_some() {
     if (leaving_) {
       return true;
     }
-    // Less than asked for: a plain socket has no more now. TLS may hold a decrypted rest.
-    if (got.bytes < in.size() && !peer_->tls) {
+    // Less than asked for: a plain socket has no more now. TLS gives a record at a time; after a
+    // short one there is seldom another, and if there is the connection tells again.
+    if (got.bytes < (peer_->tls ? kTlsRecordBytes : in.size())) {
       return true;
     }
   }

@@ -71,6 +71,7 @@ class ConnectionPool final : public Database {
     return lease_reader();
   }
   std::string version() const override { return version_; }
+  bool one_writer() const override { return true; }
 
   void give_back(std::unique_ptr<Connection> connection, bool writer) {
     {

@@ -163,6 +163,8 @@ class Database {
   virtual Result<Lease> write() = 0;
   virtual Result<Lease> read() = 0;
   virtual std::string version() const = 0;  // of the database engine
+  // True when no other server can write to it: SQLite belongs to one server.
+  virtual bool one_writer() const { return false; }
 };
 
 // Opens or creates. SQLite: WAL, synchronous=FULL (an acknowledged commit survives a power cut),

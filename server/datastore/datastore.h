@@ -53,6 +53,13 @@ struct CreatedEntry {
   bool already_existed = false;  // same parent, SPIFFE ID and selectors
 };
 
+// What a successful attestation leaves behind.
+struct NodeAttestation {
+  AttestedNode node;            // its selectors replace those that were there
+  std::string join_token = {};  // spent with it; empty: none
+};
+enum class Attested : std::uint8_t { kYes, kBanned, kTokenGone };
+
 class Datastore {
  public:
   virtual ~Datastore() = default;
@@ -91,6 +98,16 @@ class Datastore {
   virtual Result<std::int32_t> count_nodes(const AttestedNodeFilter& filter) = 0;
   virtual Result<AttestedNode> update_node(const AttestedNode& node,
                                            const AttestedNodeMask& mask) = 0;
+  // Spends the token, creates the node (or gives a known one its new serial; type and agent version
+  // stay) and sets its selectors: all or nothing, durable when it returns kYes. Of any number of
+  // concurrent calls with one token exactly one gets kYes. Calls that wait for the disk at the same
+  // time share one commit.
+  virtual Result<Attested> attest_node(const NodeAttestation& attestation) = 0;
+  // The first use of a renewed SVID: if `serial` is the node's new_serial it becomes the current
+  // one, and the old one is done. Gives the node as it is then: unchanged when the serial is
+  // another one, when the node was banned meanwhile, or when the same was done before.
+  virtual Result<std::optional<AttestedNode>> activate_node_serial(const spiffe::SpiffeId& id,
+                                                                   std::string_view serial) = 0;
   // With its selectors, and the entries of its join-token alias; gives back what it was.
   virtual Result<AttestedNode> delete_node(const spiffe::SpiffeId& id) = 0;
   // Deletes expired, not banned nodes; at most `batch`. Gives their number.
@@ -182,6 +199,9 @@ class Datastore {
   };
   // Tells the listeners of a change that another process made (event_follower.h).
   virtual void announce(ChangeBatch batch) = 0;
+  // True when nobody else writes to this database: then the listeners hear of every change, and
+  // what they keep in memory is never older than the database.
+  virtual bool tells_all_changes() const = 0;
   // Until the subscription dies; then no call is under way any more.
   virtual std::unique_ptr<Subscription> subscribe(ChangeListener listener) = 0;
 

@@ -69,6 +69,23 @@ class MeteredDatastore final : public Datastore {
                                    const AttestedNodeMask& mask) override {
     return counted("datastore.node.update", [&] { return store_->update_node(node, mask); });
   }
+  // Counts as what the reference does one after the other; a known node's new serial as a creation,
+  // because from outside the two are one.
+  Result<Attested> attest_node(const NodeAttestation& attestation) override {
+    auto attest = [&] {
+      return counted("datastore.node.create", [&] {
+        return counted("datastore.node.selectors.set",
+                       [&] { return store_->attest_node(attestation); });
+      });
+    };
+    return attestation.join_token.empty() ? attest()
+                                          : counted("datastore.join_token.delete", attest);
+  }
+  Result<std::optional<AttestedNode>> activate_node_serial(const spiffe::SpiffeId& id,
+                                                           std::string_view serial) override {
+    return counted("datastore.node.update",
+                   [&] { return store_->activate_node_serial(id, serial); });
+  }
   Result<AttestedNode> delete_node(const spiffe::SpiffeId& id) override {
     return counted("datastore.node.delete", [&] { return store_->delete_node(id); });
   }
@@ -231,6 +248,7 @@ class MeteredDatastore final : public Datastore {
                      [&] { return store_->prune_events(created_before); });
     });
   }
+  bool tells_all_changes() const override { return store_->tells_all_changes(); }
   void announce(ChangeBatch batch) override { return store_->announce(std::move(batch)); }
   std::unique_ptr<Subscription> subscribe(ChangeListener listener) override {
     return store_->subscribe(std::move(listener));

@@ -33,11 +33,14 @@ Result<Tx> SqlStore::write() {
 
 Result<void> SqlStore::finish(Tx tx) {
   ChangeBatch changes = tx.take_changes();
-  TRY(tx.commit());
+  Result<void> committed = tx.commit();
   if (!changes.empty()) {
+    if (!committed.ok()) {
+      changes = {.everything = true};
+    }
     announce(std::move(changes));
   }
-  return {};
+  return committed;
 }
 
 void SqlStore::announce(ChangeBatch changes) {
@@ -51,6 +54,7 @@ void SqlStore::announce(ChangeBatch changes) {
   }
 }
 
+// Told in the order of subscription: who subscribes first is up to date when the next one hears.
 std::unique_ptr<Datastore::Subscription> SqlStore::subscribe(ChangeListener listener) {
   auto mine = std::make_shared<Listener>();
   mine->tell = std::move(listener);
