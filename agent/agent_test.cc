@@ -558,8 +558,9 @@ TEST_F(AgentTest, CancelledFetchesCostNoAttestationOnWorkers) {
   auto own = greedy.x509();
   EXPECT_TRUE(received(world, other, 1, 400ms));
   EXPECT_TRUE(received(world, own, 1, 400ms));
-  // Each call checks that its caller lives, which reads both files; attestation reads one more.
-  EXPECT_GT(liveness, 2000);
+  // Each call checks that its caller lives, which reads both files; attestation reads one more. A
+  // few calls are cancelled on their way already.
+  EXPECT_GT(liveness, 1900);
   EXPECT_LT(reads - liveness, 50) << "2000 were asked for";
 }
 
