@@ -7,6 +7,7 @@
 suites (all but unit and fuzz, in this order, when none is named):
   tidy        house rules
   unit        unit and contract tests without sanitizers, debug build: the quick round
+  conformance each clause of the SPIFFE standards, cited by name
   go          process and interop tests: go-spiffe, spire-api-sdk, grpc-go, h2spec
   simulation  whole servers and agents on simulated time and network, 100 seeds
   cli         the command lines, against recorded outputs
@@ -173,6 +174,7 @@ def driver(suite, timeout, *arguments):
 SUITES = {
     "tidy": tidy,
     "unit": unit,
+    "conformance": driver("conformance", 900),
     "go": go,
     "simulation": driver("simulation", 1800, "--seeds", "100"),
     "cli": driver("cli", 300),

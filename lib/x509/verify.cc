@@ -247,6 +247,9 @@ Result<VerifiedSvid> verify_parsed(const std::vector<CertificatePtr>& chain,
   const CertificatePtr& leaf = chain.front();
   spiffe::SpiffeId id = TRY(id_from_certificate(*leaf).during("could not get leaf SPIFFE ID"));
   TRY(check_leaf(*leaf));
+  if (id.path().empty()) {  // X509-SVID section 5.2
+    return refuse(Refusal::kNotSvid, "leaf certificate's SPIFFE ID has no path");
+  }
   AuthoritiesPtr roots = authorities(id.trust_domain());
   if (!roots) {
     return refuse(Refusal::kNoBundle,

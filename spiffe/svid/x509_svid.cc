@@ -39,6 +39,9 @@ Result<X509Svid> X509Svid::make(std::vector<CertificatePtr> chain,
   const steeple::x509::Certificate& leaf = *chain.front();
   auto id = TRY(
       steeple::x509::id_from_certificate(leaf).during("x509svid: certificate validation failed"));
+  if (id.path().empty()) {  // X509-SVID section 5.2
+    return invalid_argument("x509svid: leaf certificate's SPIFFE ID has no path");
+  }
   if (leaf.is_ca() || leaf.has_key_usage(key_usage::kCertSign) ||
       leaf.has_key_usage(key_usage::kCrlSign)) {
     return invalid_argument("x509svid: leaf certificate is a signing certificate");
