@@ -6,8 +6,21 @@
 #include <cstdint>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
 #include "lib/crypto/pem.h"
 #include "lib/crypto/private_key.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  std::vector<std::string> out;
+  for (crypto::KeyType type : {crypto::KeyType::kEcP256, crypto::KeyType::kRsa2048}) {
+    auto key = crypto::PrivateKey::generate(type).take();
+    Bytes pkcs8(key->to_pkcs8().reveal());
+    out.push_back(crypto::pem_encode("PRIVATE KEY", pkcs8));
+    out.push_back(std::move(pkcs8));
+    out.push_back(key->public_key().spki());
+  }
+  return out;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;

@@ -8,8 +8,24 @@
 #include <string_view>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
 #include "lib/hcl/parse.h"
 #include "lib/hcl/plugins.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  return {R"(# comment
+server {
+  a = "text ${VAR} \\n" // other
+  b = 0x1F  c = -1.5e3  d = true
+  e = ["x", 2, ["y"]]
+  f = <<EOT
+lines
+EOT
+}
+plugins "x" "y" { plugin_data { k = "v" } enabled = false }
+/* end */)",
+          R"({"plugins": {"KeyManager": [{"disk": {"plugin_data": {"keys_path": "k"}}}]}})"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple::hcl;

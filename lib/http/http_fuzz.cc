@@ -7,8 +7,17 @@
 #include <cstdint>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
 #include "lib/http/server.h"
 #include "lib/io/fake_network.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  return {"1GET /metrics?a=b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+          "1POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.0\r\n\r\n",
+          "1POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+          "1POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
+          "1HEAD //../%2e HTTP/1.1\r\nHost: h\r\n\r\n"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;

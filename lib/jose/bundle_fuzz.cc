@@ -6,7 +6,17 @@
 #include <cstdint>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
 #include "lib/jose/bundle_document.h"
+#include "lib/jose/golden_go.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  const std::string ec =
+      R"("kty":"EC","kid":"k","crv":"P-256","x":"fWvv9OaBFLVfRvnuVWTIJO-8zyCqVlpYBiDzJJCSSAs",)"
+      R"("y":"4iIFpk_LYGm0jpcR2UZ1hVAA4rOAMeU7Yn0ObcoVCIc")";
+  return {hex_decode(jose::golden::kCompactHex).take(), "{" + ec + "}",
+          R"({"keys":[{"use":"jwt-svid",)" + ec + R"(}],"spiffe_sequence":3})"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;

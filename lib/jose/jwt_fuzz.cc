@@ -6,8 +6,21 @@
 #include <cstdint>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
+#include "lib/jose/golden_go.h"
 #include "lib/jose/jws.h"
 #include "lib/jose/jwt_svid.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  return {std::string(jose::golden::kEs256), std::string(jose::golden::kRs256),
+          std::string(jose::golden::kPs384),
+          R"({"alg":"ES256","kid":"k","typ":"JWT"})"
+          "\n"
+          R"({"sub":"spiffe://example.org/w","aud":["a","b"],"exp":1893456999,"iat":1893455000})",
+          R"({"alg":"RS512","kid":"k"})"
+          "\n"
+          R"({"sub":"spiffe://example.org/w","aud":"a","exp":1893456999.5,"nbf":1,"x":{"y":[1]}})"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;

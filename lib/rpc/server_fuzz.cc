@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "lib/base/fuzz_seeds.h"
 #include "lib/io/fake_loop.h"
 #include "lib/io/fake_network.h"
 #include "lib/io/fake_workers.h"
@@ -81,6 +82,42 @@ void run(ByteView input) {
 
 }  // namespace
 }  // namespace steeple::rpc
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  using namespace rpc::testing;
+  const std::string behind(1, '\0');  // three calls are open: 1 unary, 3 on a worker, 5 a stream
+  std::string resets = behind;
+  for (std::uint32_t id = 7; id < 40; id += 2) {
+    resets += headers_frame(id, request_fields("/e.E/W"), false) + rst_frame(id, NGHTTP2_CANCEL);
+  }
+  return {behind + data_frame(1, message("a"), true) + data_frame(3, message("b"), true) +
+              data_frame(5, message("c") + message("de"), true),
+          behind + headers_frame(7, request_fields("/grpc.health.v1.Health/Watch"), false) +
+              data_frame(7, message(""), true),
+          behind +
+              headers_frame(
+                  7, request_fields("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
+                  false) +
+              data_frame(7, message(std::string("\x3a\0", 2)), true),
+          behind +
+              headers_frame(7,
+                            request_fields("/e.E/L", {{"grpc-timeout", "1S"},
+                                                      {"grpc-encoding", "gzip"},
+                                                      {"raw-bin", "AAEC"}}),
+                            false) +
+              data_frame(7, message("x", 1), true),
+          behind + frame(NGHTTP2_PING, 0, 0, "12345678") +
+              frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\4\0\0\1\0\0\1\0\0\0\0", 12)) +
+              frame(NGHTTP2_WINDOW_UPDATE, 0, 5, be32(1000)) +
+              frame(NGHTTP2_PRIORITY, 0, 9, std::string(5, '\0')) +
+              frame(NGHTTP2_GOAWAY, 0, 0, be32(5) + be32(0)),
+          behind + frame(NGHTTP2_HEADERS, 0, 7, header_block(request_fields("/e.E/L"))) +
+              frame(NGHTTP2_CONTINUATION, NGHTTP2_FLAG_END_HEADERS, 7, header_block({{"a", "b"}})),
+          resets,
+          "\1" + kPreface + headers_frame(1, request_fields("/e.E/L"), false) +
+              data_frame(1, message("x"), true),
+          "\1GET / HTTP/1.1\r\nHost: x\r\n\r\n"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size <= 1 << 16) {

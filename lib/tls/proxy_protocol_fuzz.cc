@@ -4,7 +4,18 @@
 // Method: feed the input as a reader would, exactly as many bytes as are asked for.
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
 #include "lib/tls/proxy_protocol.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  const std::string v2("\r\n\r\n\0\r\nQUIT\n", 12);
+  return {"PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n",
+          "PROXY TCP6 2001:db8::1 ::1 1 65535\r\n",
+          "PROXY UNKNOWN\r\n",
+          v2 + std::string("\x21\x11\0\x0c\1\2\3\4\5\6\7\x08\0\1\0\2", 16),
+          v2 + std::string("\x21\x21\0\x24", 4) + std::string(36, '\1'),
+          v2 + std::string("\x20\0\0\0", 4)};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple::tls;

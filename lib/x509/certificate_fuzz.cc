@@ -5,8 +5,25 @@
 #include <cstdint>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
+#include "lib/crypto/pem.h"
+#include "lib/x509/fake_authority.h"
 #include "lib/x509/name_constraints.h"
 #include "lib/x509/verify.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  const WallTime now = from_unix_seconds(1'893'456'000);
+  x509::FakeAuthority root("example.org", now);
+  x509::FakeAuthority below = root.intermediate(now);
+  Bytes leaf = root.issue("/web", now).chain.front();
+  Bytes chain;
+  for (const Bytes& der : below.issue("/web", now).chain) {
+    chain += der;
+  }
+  Bytes pem = crypto::pem_encode("CERTIFICATE", leaf);
+  return {leaf, leaf + root.certificate()->der(),    chain, chain + root.certificate()->der(),
+          pem,  Bytes(root.certificate()->subject())};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;

@@ -6,7 +6,16 @@
 #include <cstdint>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
 #include "lib/x509pop/x509pop.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  return {x509pop::encode_attestation({"leaf", "ca"}),
+          x509pop::encode_challenge({x509pop::Scheme::kRsa, Bytes(32, 'n')}),
+          x509pop::encode_challenge({x509pop::Scheme::kEcdsa, Bytes(32, 'n')}),
+          x509pop::encode_response({x509pop::Scheme::kRsa, Bytes(32, 'n'), "sig"}),
+          R"({"rsa_signature":null,"ecdsa_signature":{"nonce":"AAAA","r":"AQ==","s":"Ag=="}})"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;

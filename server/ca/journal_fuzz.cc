@@ -6,7 +6,20 @@
 #include <cstdint>
 
 #include "lib/base/check.h"
+#include "lib/base/fuzz_seeds.h"
 #include "server/ca/journal.h"
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  server::JournalEntry x509{.slot_id = "A",
+                            .issued_at = 1,
+                            .not_after = 2,
+                            .status = server::SlotStatus::kActive,
+                            .authority_id = "aa",
+                            .certificate = "der",
+                            .upstream_chain = {"u"}};
+  server::JournalEntry jwt{.slot_id = "B", .authority_id = "bb", .key_id = "k", .public_key = "p"};
+  return {server::serialize_journal({.x509_cas = {x509, x509}, .jwt_keys = {jwt}, .wit_keys = {}})};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Runs a fuzz target (LLVMFuzzerTestOneInput) under g++: mutates inputs and keeps those that reach
-// code not seen before, by the compiler's trace-pc calls. With files as arguments it runs those
-// and nothing else, to replay a finding. A failing input is written to crash-<target> first.
+// code not seen before, by the compiler's trace-pc calls. It begins with the target's own seeds.
+// With files as arguments it runs those and nothing else, to replay a finding. A failing input is
+// written to crash-<target> first; one that takes too long, or too much memory, has failed.
 //
 //   <target> -seconds 5 -seed 1 [file...]
 
+#include <sys/time.h>
+
+#include <algorithm>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,13 +21,21 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/fuzz_seeds.h"
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace steeple {
+[[gnu::weak]] std::vector<std::string> fuzz_seeds();  // a target may have none
+}
 
 namespace {
 
 constexpr std::size_t kMapSize = 1U << 16;
 constexpr std::size_t kInputBytesMax = 4096;
 constexpr std::size_t kCorpusMax = 10'000;
+// Of CPU time, for one input of at most kInputBytesMax (or a seed), with sanitizers and coverage.
+constexpr int kInputSecondsMax = 10;
 
 // One bit per place of code; written by every instrumented edge.
 std::uint8_t seen[kMapSize];    // NOLINT: shared with the compiler's hook
@@ -102,13 +115,20 @@ std::string read_file(const char* path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+void arm_timer(int seconds) {
+  itimerval left{{0, 0}, {seconds, 0}};
+  setitimer(ITIMER_PROF, &left, nullptr);
+}
+
 // Copies the input to the heap, so that the sanitizer sees a read past its end.
 bool run(const std::string& input) {
   current = input;
   fresh_edges = 0;
   std::vector<std::uint8_t> bytes(input.begin(), input.end());
   bytes.shrink_to_fit();
+  arm_timer(kInputSecondsMax);
   LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
+  arm_timer(0);
   return fresh_edges > 0;
 }
 
@@ -131,7 +151,11 @@ extern "C" void __sanitizer_cov_trace_pc() {
 }
 
 extern "C" void __asan_on_error() { write_crash(); }
-extern "C" const char* __asan_default_options() { return "handle_abort=1:detect_leaks=0"; }
+// One allocation of more than 64 MiB is a finding: no target gets more than kInputBytesMax.
+extern "C" const char* __asan_default_options() {
+  return "handle_abort=1:max_allocation_size_mb=64:hard_rss_limit_mb=3072";
+}
+extern "C" const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 
 int main(int argc, char** argv) {
   double seconds = 5;
@@ -148,24 +172,35 @@ int main(int argc, char** argv) {
   }
   std::string name = argv[0];
   crash_file = "crash-" + name.substr(name.rfind('/') + 1);
+  // The sanitizer's handler of aborts writes the input and shows where the time went.
+  std::signal(SIGPROF, [](int) { std::abort(); });
   if (!corpus.empty()) {
     for (const std::string& input : corpus) {
       run(input);
     }
     return 0;
   }
-  Mutator mutator(seed);
   corpus.emplace_back();
+  if (&steeple::fuzz_seeds != nullptr) {
+    for (std::string& seed_input : steeple::fuzz_seeds()) {
+      corpus.push_back(std::move(seed_input));
+    }
+  }
+  for (const std::string& input : corpus) {
+    run(input);
+  }
+  Mutator mutator(seed);
   std::uint64_t runs = 0;
   std::clock_t end = std::clock() + static_cast<std::clock_t>(seconds * CLOCKS_PER_SEC);
   while (std::clock() < end) {
-    for (int i = 0; i < 64; ++i, ++runs) {
-      std::string input = mutator.mutate(corpus[mutator.below(corpus.size())], corpus);
-      if (run(input) && corpus.size() < kCorpusMax) {
-        corpus.push_back(std::move(input));
-      }
+    std::string input = mutator.mutate(corpus[mutator.below(corpus.size())], corpus);
+    ++runs;
+    if (run(input) && corpus.size() < kCorpusMax) {
+      corpus.push_back(std::move(input));
     }
   }
-  std::printf("%llu runs, %zu inputs kept\n", static_cast<unsigned long long>(runs), corpus.size());
+  std::printf("%llu runs, %zu inputs kept, %td places seen\n",
+              static_cast<unsigned long long>(runs), corpus.size(),
+              std::count(std::begin(seen), std::end(seen), 1));
   return 0;
 }

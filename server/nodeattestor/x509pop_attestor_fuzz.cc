@@ -9,6 +9,7 @@
 #include "lib/base/check.h"
 #include "lib/base/fake_clock.h"
 #include "lib/base/fake_random.h"
+#include "lib/base/fuzz_seeds.h"
 #include "lib/x509/fake_authority.h"
 #include "lib/x509pop/x509pop.h"
 #include "server/nodeattestor/fake_device.h"
@@ -34,6 +35,12 @@ struct World {
 };
 
 }  // namespace
+
+std::vector<std::string> steeple::fuzz_seeds() {
+  return {R"({"certificates":["MIIB"]})",
+          R"({"rsa_signature":null,"ecdsa_signature":{"nonce":"AAAA","r":"AQ==","s":"Ag=="}})",
+          R"({"rsa_signature":{"nonce":"AAAA","signature":"AQ=="},"ecdsa_signature":null})"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace steeple;
