@@ -145,6 +145,10 @@ control_plane() {
     --kubelet-client-key="$pki/apiserver-kubelet-client.key" \
     --kubelet-preferred-address-types=InternalIP \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true
+}
+
+# These end when the API server is not there yet.
+controllers() {
   start kube-controller-manager kube-controller-manager --bind-address=127.0.0.1 \
     --kubeconfig=/etc/kubernetes/controller-manager.conf --leader-elect=false \
     --authentication-kubeconfig=/etc/kubernetes/controller-manager.conf \
@@ -234,8 +238,8 @@ init() { # STATE PROGRAMS CHECKOUT
   control_plane
   until ctr version >/dev/null 2>&1; do sleep 0.1; done
   for archive in "$2"/images/*.tar; do ctr -n k8s.io images import --no-unpack "$archive" >/dev/null; done
-  # The others end when there is no API server yet.
   until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
+  controllers
   workers
   : >/run/kubernetes/started
   while :; do wait -n || sleep 1; done # reaps what others leave
