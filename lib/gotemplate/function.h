@@ -57,7 +57,7 @@ struct Function {
 using Functions = std::map<std::string, Function, std::less<>>;
 
 // eq ne lt le gt ge not index slice len print printf println html js urlquery. `and`, `or` are
-// part of the evaluator; `call` has nothing to call and is not there.
+// part of the evaluator, and so is `call`, which always fails: there are no function values.
 const Functions& builtins();
 
 }  // namespace steeple::gotemplate

@@ -63,6 +63,7 @@ struct Type {
   std::vector<Field> fields;    // kStruct
   std::vector<Method> methods;  // of the type and of pointers to it; "String" serves printing
   unsigned bits = 64;           // kInt, kUint, kFloat
+  bool string_keys = true;      // kMap: keys are of type string itself, so that .name finds them
   // How JSON text becomes a value where that is not the obvious way (time stamps); may be empty.
   std::function<Result<Value>(std::string_view)> from_text = nullptr;
 
