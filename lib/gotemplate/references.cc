@@ -9,6 +9,8 @@ namespace steeple::gotemplate {
 
 namespace {
 
+constexpr std::size_t kPathMax = 12;   // names; a longer path counts by its beginning
+constexpr std::size_t kPathsMax = 64;  // of one operand; with more it may be anything
 constexpr std::size_t kCallsMax = 64;  // of templates with other data
 constexpr int kRoundsMax = 16;         // of assignments in loops, until the sets no longer grow
 
@@ -48,9 +50,17 @@ class Finder {
     Paths result;
     for (FieldPath path : paths) {
       path.insert(path.end(), names.begin(), names.end());
+      path.resize(std::min(path.size(), kPathMax));
       result.insert(std::move(path));
     }
     return result;
+  }
+
+  static void add(Paths& paths, const Paths& more) {
+    paths.insert(more.begin(), more.end());
+    if (paths.size() > kPathsMax) {
+      paths = {FieldPath()};
+    }
   }
 
   void visit(const Node& node, const Paths& dot);
@@ -105,7 +115,7 @@ void Finder::call_template(const Node& node, const Paths& dot) {
   if (tree == program_.trees.end() || !called_.insert({node.text, paths}).second) {
     return;
   }
-  variables_["$"].insert(paths.begin(), paths.end());
+  add(variables_["$"], paths);
   if (called_.size() > kCallsMax) {
     read_.insert(FieldPath());  // too many ways through it: all may be read
     return;
@@ -122,7 +132,7 @@ Paths Finder::pipe(const Node* node, const Paths& dot) {
     value = command(*node->children[i], dot, value, i > 0);
   }
   for (const NodePtr& variable : node->variables) {
-    variables_[variable->names[0]].insert(value.begin(), value.end());
+    add(variables_[variable->names[0]], value);
   }
   return value;
 }
@@ -153,7 +163,7 @@ Paths Finder::command(const Node& node, const Paths& dot, const Paths& final, bo
   Paths result = final;
   for (const NodePtr& child : node.children) {
     Paths paths = operand(*child, dot);
-    result.insert(paths.begin(), paths.end());
+    add(result, paths);
   }
   read(result);
   return result;

@@ -138,7 +138,15 @@ TEST(References, NameTheFieldsThatAreRead) {
             (R{{"A", "X"}, {"A", "Y"}, {"Y"}}));
   EXPECT_EQ(references("{{(.A).B}} {{eq .C \"x\"}}"), (R{{"A", "B"}, {"C"}}));
   EXPECT_EQ(references("{{.}}"), (R{{}}));
-  EXPECT_EQ(references("{{$x := .A}}{{range .L}}{{$x = $x.N}}{{end}}{{$x}}"), (R{{}}));
+  EXPECT_EQ(references("{{$x := .A}}{{range .L}}{{$x = $x.N}}{{end}}{{$x}}"), (R{{"A"}, {"L"}}));
+}
+
+TEST(References, AreFoundQuicklyWhereVariablesFeedOneAnother) {
+  std::string text = "{{$x := .A}}{{$y := .B}}";
+  for (int i = 0; i < 200; ++i) {
+    text += "{{$x = (print $x $y).a}}{{$y = (print $y $x .C).b}}";
+  }
+  EXPECT_TRUE(Template::parse("t", text).take().reads({"C"}));
 }
 
 TEST(References, ReadsKnowsPathsAboveAndBelow) {

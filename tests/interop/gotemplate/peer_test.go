@@ -65,6 +65,8 @@ func tagged(value any) object {
 		return object{"k": "smap", "v": value}
 	case *Pod:
 		return object{"k": "pod", "v": value}
+	case Meta:
+		return object{"k": "meta", "v": value}
 	case []any:
 		items := []object{}
 		for _, item := range value {

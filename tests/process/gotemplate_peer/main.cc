@@ -2,7 +2,8 @@
 
 // Runs templates for tests/interop/gotemplate, which compares with Go's text/template. One JSON
 // object per line in, one out: {"template" (base64), "data", "missing", "sprig"} gives {"output" or
-// "error" (base64)}. Data is a tree of {"k": kind, "v": value}; "pod" and "pod_nil" are a struct.
+// "error" (base64)}. Data is a tree of {"k": kind, "v": value}; "pod" is a pointer to a struct,
+// "meta" a struct.
 
 #include <fmt/core.h>
 
@@ -76,6 +77,9 @@ Result<Value> decode(const Json& json) {
   }
   if (kind == "pod") {
     return Value::pointer(TRY(from_json(value, pod_type())));
+  }
+  if (kind == "meta") {
+    return from_json(value, meta_type());
   }
   if (kind == "list") {
     Value::List items;
