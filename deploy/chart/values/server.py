@@ -160,7 +160,10 @@ T.value("nodeAttestor.externalK8sPSAT.enabled", OMIT, "Other clusters' agents; m
 T.value("bundlePublisher.k8sConfigMap.enabled", True,
         "Keep the trust bundle in the bundle's ConfigMap, where the agents read it.")
 T.value("bundlePublisher.k8sConfigMap.namespace", "", "Namespace of the ConfigMap; empty: the release's.")
-T.value("bundlePublisher.k8sConfigMap.format", "spiffe", "Its format.", one_of("spiffe", "pem", "jwks"))
+T.value("bundlePublisher.k8sConfigMap.format", "",
+        "Its format, and its key: bundle.spiffe, bundle.crt or bundle.jwks. Empty: pem where the chart makes the upstream "
+        "CA's Secret, so that the bundle is there before the server is, and spiffe otherwise.",
+        one_of("", "spiffe", "pem", "jwks"))
 T.refused("bundlePublisher.externalK8sConfigMap.clusters", "other clusters are not supported yet", when="set",
           schema=FREE)
 T.value("bundlePublisher.externalK8sConfigMap.enabled", OMIT, "Other clusters; means nothing without clusters.", SWITCH)

@@ -31,10 +31,12 @@ none
 {{- end }}
 
 {{- define "spire.bundle.format" -}}
+{{- $server := index .Values "spire-server" -}}
+{{- $disk := $server.upstreamAuthority.disk -}}
 {{- if eq (include "spire.bundle.keeper" .) "notifier" -}}
 pem
 {{- else -}}
-{{- (index .Values "spire-server").bundlePublisher.k8sConfigMap.format -}}
+{{- $server.bundlePublisher.k8sConfigMap.format | default (and $disk.enabled $disk.secret.create | ternary "pem" "spiffe") -}}
 {{- end -}}
 {{- end }}
 
