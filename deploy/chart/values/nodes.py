@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values of what runs on every node: the agent and the CSI driver."""
 
-from table import DURATION, FREE, LABELS, LIST, NUMBER_OR_TEXT, OMIT, PORT, SECONDS, STRING, STRINGS, SWITCH, TEXT, Table, one_of
+from table import DURATION, FREE, LABELS, LIST, OMIT, PORT, STRING, STRINGS, SWITCH, TEXT, Table, one_of
 
 SOCKET = "/run/spire/agent-sockets/spire-agent.sock"
 ABSOLUTE = {"type": "string", "pattern": "^/.+/[^/]+$"}
@@ -10,8 +10,8 @@ T = Table("spire-agent", "Agent")
 T.value("enabled", True, "Install the agent on the nodes.")
 T.image("spire-agent")
 T.names("the agent's name")
-T.pods("root, without capabilities (with the unix attestor DAC_READ_SEARCH and SYS_PTRACE); read-only root", "RuntimeDefault seccomp",
-       node_daemon=True)
+T.pods("root, without capabilities (with the unix attestor DAC_READ_SEARCH and SYS_PTRACE); read-only root",
+       "RuntimeDefault seccomp", node_daemon=True)
 T.value("resources", {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "512Mi"}},
         "Resources of the agent's container.", FREE)
 T.value("extraEnvVars", [], "Further environment variables of the agent's container.", LIST)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values of the OIDC discovery provider."""
 
-from table import COUNT, DURATION, FREE, LABELS, LIST, NUMBER_OR_TEXT, OMIT, PORT, STRING, STRINGS, Table, one_of
+from table import COUNT, FREE, LABELS, LIST, NUMBER_OR_TEXT, OMIT, PORT, STRING, STRINGS, Table, one_of
 
 T = Table("spiffe-oidc-discovery-provider", "OIDC discovery provider")
 T.value("enabled", True, "Install the OIDC discovery provider.")

@@ -122,9 +122,10 @@ class Definitions(Case):
 
     def test_status_has_numbers_and_conditions_and_is_listed(self):
         self.works(self.apply_object(spiffe_id()))
-        status = {"status": {"stats": {"podsSelected": 7, "entriesToSet": 6, "podEntryRenderFailures": 1}, "conditions": [
-            {"type": "Ready", "status": "False", "reason": "RenderFailures", "message": "default/a: no node",
-             "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}]}}
+        ready = {"type": "Ready", "status": "False", "reason": "RenderFailures", "message": "default/a: no node",
+                 "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
+        status = {"status": {"stats": {"podsSelected": 7, "entriesToSet": 6, "podEntryRenderFailures": 1},
+                             "conditions": [ready]}}
         self.works(API.kubectl("patch", "clusterspiffeid", "tried", "--subresource=status", "--type=merge", "--patch",
                                json.dumps(status)))
         listed = self.works(API.kubectl("get", "clusterspiffeids", "tried")).stdout.splitlines()
@@ -162,8 +163,8 @@ class Releases(Case):
         self.works(API.helm("upgrade", "--install", "spire-crds", str(CRDS_CHART), "--namespace", NAMESPACE))
         self.works(self.install())
         self.uninstall()
-        self.works(API.helm("uninstall", "spire-crds", "--namespace", NAMESPACE))
-        self.assertEqual(API.get("customresourcedefinitions")["items"], [])
+        self.works(API.helm("uninstall", "spire-crds", "--namespace", NAMESPACE, "--wait"))
+        self.assertIsNone(API.get("customresourcedefinitions"))
 
     def test_an_upgrade_keeps_the_upstream_ca_the_bundle_and_what_the_controller_wrote(self):
         self.works(self.install())
@@ -193,8 +194,10 @@ class Releases(Case):
 
     def test_changed_settings_restart_pods_and_unchanged_ones_do_not(self):
         def sums():
-            return {name: API.get(kind, name, "--namespace", NAMESPACE)["spec"]["template"]["metadata"]["annotations"]
-                    ["checksum/config"] for kind, name in (("statefulset", "spire-server"), ("daemonset", "spire-agent"))}
+            pods = {name: API.get(kind, name, "--namespace", NAMESPACE)["spec"]["template"] for kind, name in
+                    (("statefulset", "spire-server"), ("daemonset", "spire-agent"))}
+            return {name: pod["metadata"]["annotations"]["checksum/config"] for name, pod in pods.items()}
+
         self.works(self.install())
         first = sums()
         self.works(self.install())

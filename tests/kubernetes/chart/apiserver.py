@@ -37,8 +37,10 @@ class ApiServer:
         folder = self.folder
         clients, peers, port = free_port(), free_port(), free_port()
         self.run("etcd", f"--data-dir={folder}/etcd", "--unsafe-no-fsync", "--name=one",
-                 f"--listen-client-urls=http://127.0.0.1:{clients}", f"--advertise-client-urls=http://127.0.0.1:{clients}",
-                 f"--listen-peer-urls=http://127.0.0.1:{peers}", f"--initial-advertise-peer-urls=http://127.0.0.1:{peers}",
+                 f"--listen-client-urls=http://127.0.0.1:{clients}",
+                 f"--advertise-client-urls=http://127.0.0.1:{clients}",
+                 f"--listen-peer-urls=http://127.0.0.1:{peers}",
+                 f"--initial-advertise-peer-urls=http://127.0.0.1:{peers}",
                  f"--initial-cluster=one=http://127.0.0.1:{peers}")
         subprocess.run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", folder / "sa.key"],
                        check=True, capture_output=True)
@@ -46,7 +48,8 @@ class ApiServer:
         self.run("kube-apiserver", f"--etcd-servers=http://127.0.0.1:{clients}", f"--cert-dir={folder}/certificates",
                  "--bind-address=127.0.0.1", f"--secure-port={port}", "--advertise-address=198.51.100.1",
                  "--endpoint-reconciler-type=none", "--service-cluster-ip-range=192.0.2.0/24",
-                 "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={folder}/sa.key",
+                 "--service-account-issuer=https://kubernetes.default.svc",
+                 f"--service-account-key-file={folder}/sa.key",
                  f"--service-account-signing-key-file={folder}/sa.key", f"--token-auth-file={folder}/tokens",
                  "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true")
         self.kubeconfig.write_text(json.dumps({
@@ -58,7 +61,8 @@ class ApiServer:
         end = time.monotonic() + START_SECONDS
         while self.kubectl("get", "--raw", "/readyz").returncode != 0:
             if time.monotonic() > end or any(one.poll() is not None for one in self.processes):
-                raise RuntimeError(f"the API server does not start:\n{(folder / 'kube-apiserver.log').read_text()[-3000:]}")
+                log = (folder / "kube-apiserver.log").read_text()[-3000:]
+                raise RuntimeError(f"the API server does not start:\n{log}")
             time.sleep(0.2)
 
     def run(self, name, *arguments):

@@ -152,7 +152,8 @@ class TheGuide(unittest.TestCase):
         self.assertEqual(self.found["ConfigMap", "spire-bundle"]["data"]["bundle.crt"],
                          base64.b64decode(secret["data"]["tls.crt"]).decode())
         conf = config(self.found, "spire-agent", "agent.conf")["agent"]
-        self.assertEqual((conf["trust_bundle_path"], conf["trust_bundle_format"]), ("/run/spire/bundle/bundle.crt", "pem"))
+        self.assertEqual((conf["trust_bundle_path"], conf["trust_bundle_format"]),
+                         ("/run/spire/bundle/bundle.crt", "pem"))
         server = config(self.found, "spire-server", "server.conf")
         cluster = server["plugins"]["BundlePublisher"]["k8s_configmap"]["plugin_data"]["clusters"][0]["example-cluster"]
         self.assertEqual((cluster["configmap_key"], cluster["format"]), ("bundle.crt", "pem"))
@@ -163,7 +164,8 @@ class TheGuide(unittest.TestCase):
                          ("spire-server.spire-system", 8081))
         self.assertEqual(conf["agent"]["socket_path"], "/run/spire/agent-sockets/spire-agent.sock")
         self.assertEqual(conf["health_checks"]["bind_port"], "9982")
-        env = {one["name"]: one.get("value") for one in containers(self.found, "DaemonSet", "spire-agent")["spire-agent"]["env"]}
+        agent = containers(self.found, "DaemonSet", "spire-agent")["spire-agent"]
+        env = {one["name"]: one.get("value") for one in agent["env"]}
         self.assertEqual(env["SPIRE_AGENT_PUBLIC_SOCKET"], conf["agent"]["socket_path"])
 
     def test_the_oidc_domain_arrives_in_both_configurations(self):
@@ -186,8 +188,8 @@ class TheGuide(unittest.TestCase):
                                           "limits": {"memory": "512Mi", "cpu": "500m"}},
                             "config": {"agent": {"sync_interval": "10s"}}}})
         self.assertEqual(config(found, "spire-agent", "agent.conf")["agent"]["experimental"], {"sync_interval": "10s"})
-        self.assertEqual(containers(found, "StatefulSet", "spire-server")["spire-server"]["resources"]["requests"]["memory"],
-                         "512Mi")
+        server = containers(found, "StatefulSet", "spire-server")["spire-server"]
+        self.assertEqual(server["resources"]["requests"]["memory"], "512Mi")
 
     def test_its_network_policy_and_cluster_role_are_enough_for_what_the_chart_needs(self):
         # Agents have addresses of their own, so that podSelector app=spire-agent lets them through to port 8081.
@@ -206,7 +208,8 @@ class Standards(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.all = [rendered(), rendered(GUIDE), rendered(VALUES / "everything.yaml"), rendered(VALUES / "hardened.yaml")]
+        cls.all = [rendered(), rendered(GUIDE), rendered(VALUES / "everything.yaml"),
+                   rendered(VALUES / "hardened.yaml")]
 
     def pods(self):
         for found in self.all:
