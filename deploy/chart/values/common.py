@@ -36,11 +36,18 @@ T.value("spire.recommendations.strictMode", True, "As strictMode.")
 T.value("spire.recommendations.priorityClassName", True, "Priority classes for the pods.")
 T.value("spire.recommendations.prometheus", True, "Metrics of all components.")
 T.value("spire.recommendations.securityContexts", True, "They are set always; true or false makes no difference.")
-T.refused("spire.recommendations.namespaceLayout", ONE_NAMESPACE, when="set", schema=SWITCH)
-T.refused("spire.recommendations.namespacePSS", ONE_NAMESPACE, when="set", schema=SWITCH)
+T.value("spire.recommendations.namespaceLayout", OMIT, "Refused where recommendations are enabled: " + ONE_NAMESPACE + ".",
+        SWITCH)
+T.value("spire.recommendations.namespacePSS", OMIT, "Means nothing without namespaces.create, which is refused.", SWITCH)
 T.refused("spire.namespaces.create", ONE_NAMESPACE, when="set", schema=SWITCH)
 T.refused("spire.namespaces.system.create", ONE_NAMESPACE, when="set", schema=SWITCH)
 T.refused("spire.namespaces.server.create", ONE_NAMESPACE, when="set", schema=SWITCH)
+for layer in ("system", "server"):
+    for key in ("name", "annotations", "labels"):
+        T.value(f"spire.namespaces.{layer}.{key}", OMIT, "Read with create, which is refused.", {})
+T.refused("spire.ingressControllerType", "give the annotations of each ingress instead", when="set", schema=STRING)
+for block in ("spire.gatewayAPI", "spire.tools"):
+    T.value(block, OMIT, "Taken from other charts' values: there is nothing in this chart that it would be for.", {})
 T.refused("spire.upstreamServerAddress", "the UpstreamAuthority spire is not built", when="set", schema=STRING)
 T.refused("openshift", "OpenShift's security context constraints are not built", when="set", schema=SWITCH)
 

@@ -92,6 +92,9 @@ T.refused("sockets.broker", "the SPIFFE Broker API is not built")
 T.refused("brokerAPI.tcp", "the SPIFFE Broker API is not built")
 T.refused("sds", "Envoy SDS is not built")
 T.refused("authorizedDelegates", "the Delegated Identity API is not built", when="set", schema=STRINGS)
+T.value("brokerAPI.brokers", OMIT, "Read with the Broker API, which is refused.", FREE)
+T.refused("kubeletConnectByHostname", "give kubeletAddress.mode: hostname instead", when="set",
+          schema={"type": ["boolean", "string"]})
 T.refused("dynamicRegistration", "dynamicRegistration is not built")
 T.refused("socketAlternate.names", "the socket has one name, socketPath's; give workloads SPIFFE_ENDPOINT_SOCKET",
           when="set", schema=STRINGS)

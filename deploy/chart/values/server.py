@@ -18,6 +18,7 @@ T.value("replicaCount", 1, "Number of servers; more than one needs a database th
 T.image("spire-server")
 T.names("the server's name")
 T.pods("no privileges, no capabilities, read-only root", "user 1000, not root, RuntimeDefault seccomp")
+T.value("crNameOverride", "", "Stands for the release's name in the names of the chart's custom resources.")
 T.value("topologySpreadConstraints", [], "Topology spread constraints of the pods.", LIST)
 T.value("resources", {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "2Gi"}},
         "Resources of the server's container.", FREE)
@@ -36,6 +37,7 @@ T.value("healthChecks.port", 8080, "Port of the health checks.", PORT)
 T.value("podDisruptionBudget.enabled", False, "Make a PodDisruptionBudget.")
 T.value("podDisruptionBudget.minAvailable", "", "Its minAvailable.", NUMBER_OR_TEXT)
 T.value("podDisruptionBudget.maxUnavailable", "", "Its maxUnavailable; 1 when neither is given.", NUMBER_OR_TEXT)
+T.value("updateStrategy", {}, "How the StatefulSet replaces pods; empty: one after the other.", FREE)
 T.refused("autoscaling", "several servers need a shared database, and dataStore.sql.databaseType is sqlite3")
 T.refused("kind", "the server is a StatefulSet", when="other", allowed=("statefulset",), schema=STRING)
 T.refused("externalServer", "a server outside of the release is not supported", when="set", schema=SWITCH)
@@ -208,7 +210,9 @@ for block in ("customPlugins", "unsupportedBuiltInPlugins"):
     for kind in ("bundlePublisher", "credentialComposer", "keyManager", "nodeAttestor", "upstreamAuthority", "notifier"):
         T.refused(f"{block}.{kind}", "external plugins are not built" if block == "customPlugins" else
                   "plugins are set up by their own values", when="set", schema=FREE)
-for block in ("tools", "chown", "jwtSVIDExecConfig"):
+for block in ("tools", "chown", "jwtSVIDExecConfig", "externalServerSubject", "secrets", "tests.tls", "tests.bash",
+              "credentialComposer.spireIdentityExchange", "externalControllerManagers.defaults",
+              "nodeAttestor.externalK8sPSAT.defaults", "bundlePublisher.externalK8sConfigMap.defaults"):
     T.value(block, OMIT, "Taken from other charts' values: there is nothing in this chart that it would be for.", FREE)
 T.refused("kubeConfigs", "other clusters are not supported yet", when="set", schema=FREE)
 T.refused("externalControllerManagers.clusters", "other clusters are not supported yet", when="set", schema=FREE)
@@ -273,14 +277,15 @@ IDENTITY = {"type": "object", "additionalProperties": False, "properties": {
     **{key: FREE for key in ("namespaceSelector", "podSelector", "annotations", "labels")},
     **{key: NUMBER_OR_TEXT for key in ("ttl", "jwtTTL")},
     "spiffeIDTemplate": STRING, "hint": STRING,
-    "type": one_of("base", "raw", "oidc-discovery-provider", "test-keys")}}
+    "type": STRING}}
 T.value("identities.clusterSPIFFEIDs", {
     "default": {"enabled": True, "fallback": True},
     "oidc-discovery-provider": {"enabled": True, "type": "oidc-discovery-provider", "autoPopulateDNSNames": True},
     "test-keys": {"enabled": True, "type": "test-keys"}},
     "ClusterSPIFFEIDs that the chart makes, by name: default gives pods that nothing else selects an identity from "
     "their namespace and service account; the other two are for the OIDC provider and for helm test. Members as in "
-    "the resource, and enabled, type (base: outside the release's namespace; raw: the selectors as they stand), "
+    "the resource, and enabled, type (base: outside the release's namespace; raw: the selectors as they stand; types of programs that "
+    "are not part of this chart are refused when enabled is true, and left out otherwise), "
     "labels, annotations.", {"type": "object", "additionalProperties": IDENTITY})
 T.value("identities.clusterStaticEntries", {},
         "ClusterStaticEntries that the chart makes, by name; members as in the resource, and enabled.",

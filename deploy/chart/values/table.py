@@ -66,7 +66,7 @@ class Table:
 
     def value(self, path, default, text, schema=None):
         path = f"{self.prefix}.{path}" if self.prefix else path
-        self.values.append(Value(path, default, text, schema or schema_of(default)))
+        self.values.append(Value(path, default, text, schema_of(default) if schema is None else schema))
 
     def refused(self, path, reason, when="enabled", allowed=(), schema=None, text=None):
         """A value that is known and refused; without a schema it is a block."""

@@ -57,7 +57,8 @@ class Case(unittest.TestCase):
     def secret(self):
         return API.get("secret", SECRET, "--namespace", NAMESPACE)
 
-    def uninstall(self):
+    @staticmethod
+    def uninstall():
         API.helm("uninstall", "spire", "--namespace", NAMESPACE)
         API.kubectl("delete", "secret", SECRET, "--namespace", NAMESPACE, "--ignore-not-found")
 
@@ -83,6 +84,9 @@ class Definitions(Case):
 
     def test_its_network_policy_and_cluster_role_are_taken(self):
         self.works(self.apply("--filename", str(HERE / "manifests/guide-hardening.yaml"), "--dry-run=server"))
+
+    def test_the_test_clusters_storage_is_taken(self):
+        self.works(self.apply("--filename", str(HERE / "manifests/storage.yaml"), "--dry-run=server"))
 
     def test_lifetimes_are_durations_or_seconds(self):
         for ttl in (3600, "1h", "90m", "1h30m", "0.5h", 0):
@@ -142,6 +146,78 @@ class Definitions(Case):
                 text = helm.template(VALUES / f"{name}.yaml").stdout
                 own = [one for one in text.split("\n---\n") if "monitoring.coreos.com" not in one]
                 self.works(self.apply("--filename", "-", "--dry-run=server", input="\n---\n".join(own)))
+
+
+class Rights(Case):
+    """What the components' service accounts may and may not do, and what their pods may be."""
+
+    SERVER = f"system:serviceaccount:{NAMESPACE}:spire-server"
+    AGENT = f"system:serviceaccount:{NAMESPACE}:spire-agent"
+
+    @classmethod
+    def setUpClass(cls):
+        with Values({}) as file:
+            done = API.helm("upgrade", "--install", "spire", str(CHART), "--namespace", NAMESPACE, "--values", str(GUIDE),
+                            "--values", file)
+        assert done.returncode == 0, done.stderr
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.uninstall()
+
+    def may(self, who, verb, what, *more):
+        return API.kubectl("auth", "can-i", verb, what, "--as", who, *more).stdout.strip() == "yes"
+
+    def test_the_server_may_attest_and_keep_its_bundle_and_no_more(self):
+        here = ("--namespace", NAMESPACE)
+        for verb, what, *more in (("create", "tokenreviews.authentication.k8s.io"), ("get", "nodes"), ("get", "pods"),
+                                  ("patch", "configmap/spire-bundle", *here)):
+            self.assertTrue(self.may(self.SERVER, verb, what, *more), f"{verb} {what}")
+        for verb, what, *more in (("patch", "configmap/spire-server", *here), ("create", "configmaps", *here),
+                                  ("get", "secrets", *here), ("list", "secrets"), ("create", "pods"), ("delete", "pods"),
+                                  ("create", "subjectaccessreviews.authorization.k8s.io"), ("patch", "nodes")):
+            self.assertFalse(self.may(self.SERVER, verb, what, *more), f"{verb} {what}")
+
+    def test_the_bundle_is_written_as_the_publisher_writes_it(self):
+        bundle = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "spire-bundle", "namespace": NAMESPACE},
+                  "data": {"bundle.crt": "the server's"}}
+        self.works(API.kubectl("apply", "--as", self.SERVER, "--server-side", "--force-conflicts", "--field-manager",
+                               "spire-bundlepublisher-k8s_configmap", "--filename", "-", input=json.dumps(bundle)))
+        self.assertEqual(API.get("configmap", "spire-bundle", "--namespace", NAMESPACE)["data"], bundle["data"])
+
+    def test_the_controller_manager_may_watch_and_report_and_no_more(self):
+        hook = f"validatingwebhookconfiguration/{NAMESPACE}-spire-controller-manager-webhook"
+        for verb, what, *more in (("watch", "pods"), ("list", "namespaces"), ("list", "endpoints"), ("watch", "nodes"),
+                                  ("watch", "clusterspiffeids"), ("patch", "clusterspiffeids", "--subresource=status"),
+                                  ("create", "events"), ("patch", hook), ("list", hook),
+                                  ("create", "leases", "--namespace", NAMESPACE)):
+            self.assertTrue(self.may(self.SERVER, verb, what, *more), f"{verb} {what}")
+        for verb, what, *more in (("patch", "validatingwebhookconfiguration/another"), ("delete", hook),
+                                  ("create", "clusterspiffeids"), ("patch", "clusterspiffeids"), ("patch", "pods"),
+                                  ("patch", "lease/another", "--namespace", NAMESPACE)):
+            self.assertFalse(self.may(self.SERVER, verb, what, *more), f"{verb} {what}")
+
+    def test_the_agent_may_ask_the_kubelet_and_no_more(self):
+        self.assertTrue(self.may(self.AGENT, "get", "nodes", "--subresource=pods"))
+        for verb, what in (("get", "pods"), ("list", "pods"), ("get", "nodes"), ("get", "secrets"), ("get", "configmaps"),
+                           ("create", "tokenreviews.authentication.k8s.io")):
+            self.assertFalse(self.may(self.AGENT, verb, what), f"{verb} {what}")
+
+    def test_the_api_servers_own_pod_security_admits_them_as_restricted(self):
+        API.kubectl("create", "namespace", "restricted")
+        self.works(API.kubectl("label", "namespace", "restricted", "pod-security.kubernetes.io/enforce=restricted"))
+        admitted = {}
+        for (kind, name), one in helm.objects(helm.template(GUIDE).stdout).items():
+            if kind in ("StatefulSet", "DaemonSet", "Deployment", "Pod"):
+                spec = one["spec"] if kind == "Pod" else one["spec"]["template"]["spec"]
+                pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "restricted"}}
+                if kind == "StatefulSet":
+                    spec["volumes"].append({"name": "spire-data", "emptyDir": {}})
+                done = self.apply_object({**pod, "spec": spec}, "--dry-run=server")
+                self.assertIn("violates PodSecurity" if done.returncode else "created", done.stderr + done.stdout)
+                admitted[name] = done.returncode == 0
+        self.assertEqual(admitted, {"spire-server": True, "spiffe-oidc-discovery-provider": True, "spire-test": True,
+                                    "spire-agent": False, "spiffe-csi-driver": False})
 
 
 class Releases(Case):

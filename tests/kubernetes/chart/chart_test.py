@@ -346,7 +346,11 @@ class Refused(unittest.TestCase):
                  server + "upstreamAuthority.disk.secret.data"),
                 ({"spire-agent": {"kubeletAddress": {"mode": "localhost"}, "hostNetwork": False}},
                  "spire-agent.hostNetwork"),
+                ({"spire-server": {"controllerManager": {"identities": {"clusterSPIFFEIDs": {
+                    "mine": {"enabled": True, "type": "spike-pilot"}}}}}}, "clusterSPIFFEIDs.mine.type spike-pilot"),
                 ({"spire-agent": {"socketPath": "/tmp/agent.sock"}}, "spire-agent.socketPath"),
+                ({"global": {"spire": {"recommendations": {"enabled": True, "namespaceLayout": True}}}},
+                 "global.spire.recommendations.namespaceLayout"),
                 ({"global": {"spire": {"strictMode": True}}}, "global.spire.trustDomain"),
                 ({"spiffe-oidc-discovery-provider": {"tls": {"externalSecret": {"enabled": True}}}}, ".tls:")):
             with self.subTest(word):

@@ -44,6 +44,9 @@ names the value. */ -}}
 
 {{- define "spire.check.strict" -}}
 {{- $spire := .Values.global.spire -}}
+{{- if and $spire.recommendations.enabled $spire.recommendations.namespaceLayout -}}
+  {{- fail "global.spire.recommendations.namespaceLayout: everything is installed into the release's namespace; set it to false" -}}
+{{- end -}}
 {{- if or $spire.strictMode (and $spire.recommendations.enabled $spire.recommendations.strictMode) -}}
   {{- if eq $spire.trustDomain "example.org" -}}
     {{- fail "global.spire.trustDomain: strict mode wants one of your own, not example.org" -}}
@@ -104,6 +107,9 @@ names the value. */ -}}
   {{- fail "spire-server.controllerManager.entryIDPrefixCleanup: a prefix, \"\" or false" -}}
 {{- end -}}
 {{- range $name, $identity := $server.controllerManager.identities.clusterSPIFFEIDs -}}
+  {{- if and $identity.enabled (not (has ($identity.type | default "base") (include "spire.identity.types" . | fromJsonArray))) -}}
+    {{- fail (printf "spire-server.controllerManager.identities.clusterSPIFFEIDs.%s.type %s: one of base, raw, oidc-discovery-provider, test-keys" $name $identity.type) -}}
+  {{- end -}}
   {{- if and (eq ($identity.type | default "base") "raw") (not $identity.spiffeIDTemplate) -}}
     {{- fail (printf "spire-server.controllerManager.identities.clusterSPIFFEIDs.%s.spiffeIDTemplate: must be given with type raw" $name) -}}
   {{- end -}}

@@ -68,6 +68,10 @@ bundle.{{ get (dict "pem" "crt" "spiffe" "spiffe" "jwks" "jwks") (include "spire
 {{- $issuer | default (printf "https://%s" (first $domains | default $fallback)) -}}
 {{- end }}
 
+{{- define "spire.identity.types" -}}
+["base", "raw", "oidc-discovery-provider", "test-keys"]
+{{- end }}
+
 {{- define "spire.class" -}}
 {{- (index .Values "spire-server").controllerManager.className | default (printf "%s-%s" .Release.Namespace .Release.Name) -}}
 {{- end }}
