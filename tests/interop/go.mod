@@ -3,6 +3,7 @@ module github.com/steeple/steeple/tests/interop
 go 1.25.0
 
 require (
+	github.com/container-storage-interface/spec v1.12.0
 	github.com/go-jose/go-jose/v4 v4.1.4
 	github.com/spiffe/go-spiffe/v2 v2.8.1
 	github.com/spiffe/spire-api-sdk v1.2.5-0.20260428072036-00f73a61093a
