@@ -3,8 +3,12 @@
 // spiffe-csi-driver: reads the flags and runs the driver (driver/driver.h) until a signal.
 
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 
+#include <array>
 #include <ostream>
 #include <span>
 #include <string>
@@ -15,6 +19,7 @@
 #include "lib/cli/daemon.h"
 #include "lib/cli/environment.h"
 #include "lib/cli/flags.h"
+#include "lib/cli/privileges.h"
 #include "lib/io/asio_loop.h"
 #include "lib/io/socket_network.h"
 #include "lib/io/worker_pool.h"
@@ -23,6 +28,7 @@
 namespace steeple::csi {
 namespace {
 
+constexpr mode_t kUmaskLeast = 0027;
 constexpr int kFlagError = 2;  // as Go's flag package exits
 
 struct Flags {
@@ -59,6 +65,19 @@ std::string usage(const cli::FlagSet& flags) {
       "spiffe-csi-driver (version {})\n"
       "Provides the Workload API socket directory via ephemeral inline CSI volumes\n\n{}",
       kVersion, flags.usage());
+}
+
+// As harden_process of the other daemons, but this one mounts: it keeps the right to, and its
+// system calls.
+void harden(const Logger& log) {
+  ::umask(::umask(kUmaskLeast) | kUmaskLeast);
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    LOG_WARN(log, "cannot forbid core dumps and new privileges");
+  }
+  constexpr std::array kKeep = {CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE};
+  if (auto dropped = cli::keep_capabilities(kKeep); !dropped.ok()) {
+    LOG_WARN(log, "cannot drop capabilities", {"error", dropped.error()});
+  }
 }
 
 Result<void> serve(const DriverOptions& options, const Logger& log) {
@@ -136,9 +155,7 @@ int run(std::span<const std::string> arguments, cli::Environment environment) {
     LOG_ERROR(log, "Failed to create driver", {"error", checked.error()});
     return 1;
   }
-  for (const std::string& text : cli::harden_process()) {
-    LOG_WARN(log, text);
-  }
+  harden(log);
   if (Result<void> served = serve(options, log); !served.ok()) {
     LOG_ERROR(log, "Failed to serve", {"error", served.error()});
     return 1;
