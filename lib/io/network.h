@@ -29,6 +29,9 @@ struct ListenOptions {
   // socket of a dead process is replaced.
   mode_t socket_mode = 0770;
   mode_t directory_mode = 0750;
+  // Serve peers of other pid namespaces, too: their pid is 0, their uid and gid are known. Only for
+  // sockets whose service does not depend on which process calls (the kubelet at a CSI socket).
+  bool foreign_processes = false;
 };
 
 class Listener {

@@ -48,6 +48,18 @@ Result<PeerProcess> peer_process(int fd) {
   return process;
 }
 
+Result<PeerProcess> peer_account(int fd) {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+    return errno_error(errno, "SO_PEERCRED");
+  }
+  PeerProcess process;
+  process.uid = credentials.uid;
+  process.gid = credentials.gid;
+  return process;
+}
+
 Result<std::uint64_t> process_start_time(pid_t pid) {
   Bytes stat = TRY(read_file(fmt::format("/proc/{}/stat", pid), kStatBytesMax));
   // The second field is the command in parentheses and may hold anything, so count from its end.

@@ -38,9 +38,11 @@ std::optional<FileIdentity> identify(const std::string& path) {
 
 class SocketListener final : public Listener {
  public:
-  SocketListener(AsioLoop& loop, FileDescriptor socket, Endpoint at, AcceptHandler on_accept)
+  SocketListener(AsioLoop& loop, FileDescriptor socket, Endpoint at, bool foreign_processes,
+                 AcceptHandler on_accept)
       : loop_(loop),
         at_(std::move(at)),
+        foreign_processes_(foreign_processes),
         on_accept_(std::move(on_accept)),
         socket_(std::move(socket)),
         watch_(loop.watch(socket_.get())),
@@ -98,6 +100,9 @@ class SocketListener final : public Listener {
       return peer;
     }
     Result<PeerProcess> process = peer_process(fd);
+    if (!process.ok() && foreign_processes_) {
+      process = peer_account(fd);
+    }
     if (!process.ok()) {
       return nullptr;
     }
@@ -107,6 +112,7 @@ class SocketListener final : public Listener {
 
   AsioLoop& loop_;
   const Endpoint at_;
+  const bool foreign_processes_;
   const AcceptHandler on_accept_;
   FileDescriptor socket_;
   std::unique_ptr<FdWatch> watch_;
@@ -198,7 +204,7 @@ Result<std::unique_ptr<Listener>> listen_on(AsioLoop& loop, const Endpoint& at,
   FileDescriptor socket =
       at.unix_path.empty() ? TRY(bind_tcp(at, bound.port)) : TRY(bind_unix(at.unix_path, options));
   return std::unique_ptr<Listener>(std::make_unique<SocketListener>(
-      loop, std::move(socket), std::move(bound), std::move(on_accept)));
+      loop, std::move(socket), std::move(bound), options.foreign_processes, std::move(on_accept)));
 }
 
 }  // namespace steeple::io

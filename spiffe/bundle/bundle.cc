@@ -65,6 +65,15 @@ std::shared_ptr<const steeple::crypto::PublicKey> Bundle::jwt_authority(
   return at != jwt_.end() ? at->second : nullptr;
 }
 
+std::string Bundle::jwks() const {
+  std::vector<steeple::jose::Jwk> keys;
+  keys.reserve(jwt_.size());
+  for (const auto& [key_id, key] : jwt_) {
+    keys.push_back({.key = *key, .key_id = key_id});
+  }
+  return steeple::jose::encode_jwks(keys, steeple::jose::JsonStyle::kCompact);
+}
+
 void BundleSet::put(Bundle bundle) {
   TrustDomain domain = bundle.trust_domain();
   bundles_.insert_or_assign(std::move(domain), std::make_shared<const Bundle>(std::move(bundle)));

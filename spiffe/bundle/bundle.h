@@ -36,6 +36,9 @@ class Bundle {
   // Null for an unknown key id.
   std::shared_ptr<const steeple::crypto::PublicKey> jwt_authority(std::string_view key_id) const;
   std::size_t jwt_authority_count() const { return jwt_.size(); }
+  // The JWT authorities as a JWK set, in order of their key ids, without `use`: as go-spiffe writes
+  // them.
+  std::string jwks() const;
 
  private:
   TrustDomain domain_;

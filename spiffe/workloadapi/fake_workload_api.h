@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,7 @@ class FakeWorkloadApi {
   void stop() {
     thread_.run([this] {
       streams_.clear();
+      jwt_streams_.clear();
       listener_.reset();
       server_.reset();
     });
@@ -54,6 +56,7 @@ class FakeWorkloadApi {
       server_->stream(
           "/SpiffeWorkloadAPI/FetchX509SVID",
           [this](std::shared_ptr<steeple::rpc::ServerStream> stream) { serve(std::move(stream)); });
+      serve_jwt();
       listener_ = network_
                       .listen(thread_.loop(), steeple::io::Endpoint::unix_socket(path()), {},
                               [this](std::unique_ptr<steeple::io::Connection> connection) {
@@ -75,6 +78,19 @@ class FakeWorkloadApi {
   }
   void refuse(steeple::Error error) {
     thread_.run([&] { error_ = std::move(error); });
+  }
+  // What FetchJWTSVID answers, on the API's thread; none: NotFound.
+  using JwtAnswer = std::function<steeple::Result<JWTSVIDResponse>(const JWTSVIDRequest&)>;
+  void answer_jwt(JwtAnswer answer) {
+    thread_.run([&] { jwt_answer_ = std::move(answer); });
+  }
+  void publish_jwt_bundles(JWTBundlesResponse response) {
+    thread_.run([&] {
+      jwt_bundles_ = std::move(response);
+      for (auto& stream : jwt_streams_) {
+        stream->send(jwt_bundles_->SerializeAsString());
+      }
+    });
   }
   // How many calls came without the header that keeps browsers out.
   int calls_without_header() {
@@ -116,13 +132,32 @@ class FakeWorkloadApi {
     streams_.push_back(std::move(stream));
   }
 
+  void serve_jwt() {
+    steeple::rpc::add_unary<JWTSVIDRequest, JWTSVIDResponse>(
+        *server_, "/SpiffeWorkloadAPI/FetchJWTSVID", steeple::rpc::Where::kLoop,
+        [this](steeple::rpc::CallContext&, const JWTSVIDRequest& request) {
+          return jwt_answer_ ? jwt_answer_(request)
+                             : steeple::Result<JWTSVIDResponse>(steeple::not_found("no token"));
+        });
+    server_->stream("/SpiffeWorkloadAPI/FetchJWTBundles",
+                    [this](std::shared_ptr<steeple::rpc::ServerStream> stream) {
+                      if (jwt_bundles_) {
+                        stream->send(jwt_bundles_->SerializeAsString());
+                      }
+                      jwt_streams_.push_back(std::move(stream));
+                    });
+  }
+
   std::string folder_;
   steeple::io::SocketNetwork network_;
   steeple::io::WorkerPool workers_;
   std::unique_ptr<steeple::rpc::Server> server_;
   std::unique_ptr<steeple::io::Listener> listener_;
   std::vector<std::shared_ptr<steeple::rpc::ServerStream>> streams_;
+  std::vector<std::shared_ptr<steeple::rpc::ServerStream>> jwt_streams_;
   std::optional<X509SVIDResponse> response_;
+  std::optional<JWTBundlesResponse> jwt_bundles_;
+  JwtAnswer jwt_answer_;
   std::optional<steeple::Error> error_;
   int calls_without_header_ = 0;
   steeple::io::LoopThread thread_;  // last: its loop ends before what runs on it goes
