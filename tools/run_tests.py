@@ -9,7 +9,7 @@ suites (all but unit, in this order, when none is named):
   unit        unit and contract tests without sanitizers, debug build: the quick round
   conformance each clause of the SPIFFE standards, cited by name
   go          process and interop tests: go-spiffe, spire-api-sdk, grpc-go, h2spec
-  simulation  whole servers and agents on simulated time and network, 100 seeds
+  simulation  whole servers and agents on simulated time and network, 500 seeds
   cli         the command lines, against recorded outputs
   package     the installed client library in somebody else's project
   crash       kill -9 of server and agent under load, 200 rounds
@@ -189,7 +189,7 @@ SUITES = {
     "unit": unit,
     "conformance": driver("conformance", 900),
     "go": go,
-    "simulation": driver("simulation", 1800, "--seeds", "100"),
+    "simulation": driver("simulation", 1800, "--seeds", "500"),
     "cli": driver("cli", 300),
     "package": driver("package", 300),
     "crash": driver("crash", 1200),
