@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "lib/base/bytes.h"
+#include "lib/base/clock.h"
 #include "lib/base/result.h"
 #include "lib/io/file_descriptor.h"
 #include "spiffe/spiffe_id.h"
@@ -41,7 +42,10 @@ struct Peer {
   // Set when the peer's certificate chain was verified in the handshake.
   std::optional<spiffe::SpiffeId> spiffe_id;
   std::vector<Bytes> chain;  // DER, leaf first, as presented and verified
-  std::string address;       // "ip:port" for TCP, after a trusted PROXY header; empty for Unix
+  // Of the verified leaf, read once: each call of the connection is judged by them.
+  std::string leaf_serial;  // decimal; empty without a chain
+  WallTime leaf_not_after{};
+  std::string address;  // "ip:port" for TCP, after a trusted PROXY header; empty for Unix
   bool tls = false;
 };
 

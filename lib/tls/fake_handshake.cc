@@ -12,6 +12,7 @@
 
 #include "lib/base/check.h"
 #include "lib/base/limits.h"
+#include "lib/tls/peer_chain.h"
 #include "lib/x509/verify.h"
 
 namespace steeple::tls {
@@ -253,7 +254,7 @@ void Attempt::settle(Result<void> result) {
     peer->tls = true;
     peer->address = self->raw_->peer()->address;
     peer->spiffe_id = std::move(self->id_);
-    peer->chain = std::move(self->chain_);
+    set_chain(*peer, std::move(self->chain_));
     self->handler_(std::unique_ptr<io::Connection>(
         std::make_unique<FakeTlsConnection>(std::move(self->raw_), std::move(peer))));
   });

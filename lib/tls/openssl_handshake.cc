@@ -13,6 +13,7 @@
 #include "lib/base/check.h"
 #include "lib/tls/connection_bio.h"
 #include "lib/tls/handshake.h"
+#include "lib/tls/peer_chain.h"
 #include "lib/tls/tls_connection.h"
 #include "lib/tls/tls_context.h"
 
@@ -171,7 +172,7 @@ std::shared_ptr<const io::Peer> Attempt::verified_peer() {
   peer->tls = true;
   peer->address = raw->address;
   peer->spiffe_id = std::move(check_.id);
-  peer->chain = std::move(check_.chain);
+  set_chain(*peer, std::move(check_.chain));
   if (raw->process) {
     const auto& process = *raw->process;
     peer->process.emplace();

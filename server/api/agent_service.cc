@@ -206,7 +206,7 @@ class AgentService {
       mask.agent_version = true;
       TRY(update_node(caller, AttestedNode{.spiffe_id = *caller.id(), .agent_version = version},
                       mask));
-      LOG_DEBUG(caller.log(), "Agent status updated", {"agent_version", version});
+      LOG_DEBUG(caller.log(LogLevel::kDebug), "Agent status updated", {"agent_version", version});
     }
     return PostStatusResponse();
   }

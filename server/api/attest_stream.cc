@@ -13,6 +13,7 @@
 #include "server/api/convert.h"
 #include "server/api/failure.h"
 #include "server/api/services.h"
+#include "server/nodeattestor/join_token.h"
 #include "spire/api/server/agent/v1/agent.pb.h"
 
 namespace steeple::server {
@@ -21,6 +22,8 @@ namespace {
 using spire::api::server::agent::v1::AttestAgentRequest;
 using spire::api::server::agent::v1::AttestAgentResponse;
 using StreamPtr = std::shared_ptr<rpc::ServerStream>;
+
+constexpr std::string_view kBanned = "failed to attest: agent is banned";
 
 Result<void> check_params(const AttestAgentRequest& request) {
   if (!request.has_params()) {
@@ -220,7 +223,7 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
       return fail(caller, Code::kInternal, "failed to fetch agent", node.error());
     }
     if (*node && (*node)->banned()) {
-      return fail(caller, Code::kPermissionDenied, "failed to attest: agent is banned");
+      return fail(caller, Code::kPermissionDenied, kBanned);
     }
     auto csr = x509::CertificateRequest::parse_and_verify(params_.params().csr());
     if (!csr.ok()) {
@@ -242,31 +245,31 @@ class AttestStream : public std::enable_shared_from_this<AttestStream> {
 
   Result<void> store(Caller& caller, const AgentAttributes& agent, const SignedX509& svid,
                      bool known) {
-    std::vector<Selector> selectors = agent.selectors;
+    NodeAttestation attestation{.node = {.spiffe_id = agent.agent_id,
+                                         .attestation_type = params_.data().type(),
+                                         .serial = svid.leaf->serial_decimal(),
+                                         .not_after = to_unix_seconds(svid.leaf->not_after()),
+                                         .can_reattest = agent.can_reattest,
+                                         .selectors = agent.selectors},
+                                .join_token = agent.join_token};
     if (deps_.agent_spiffe_id_as_selector) {
-      selectors.push_back({.type = "spiffe_id", .value = agent.agent_id.text()});
+      attestation.node.selectors.push_back({.type = "spiffe_id", .value = agent.agent_id.text()});
     }
-    if (auto set = deps_.datastore.set_node_selectors(agent.agent_id, selectors); !set.ok()) {
-      return fail(caller, Code::kInternal, "failed to update selectors", set.error());
+    auto attested = deps_.datastore.attest_node(attestation);
+    if (!attested.ok()) {
+      return fail(caller, Code::kInternal,
+                  known ? "failed to update attested agent" : "failed to create attested agent",
+                  attested.error());
     }
-    AttestedNode node{.spiffe_id = agent.agent_id,
-                      .attestation_type = params_.data().type(),
-                      .serial = svid.leaf->serial_decimal(),
-                      .not_after = to_unix_seconds(svid.leaf->not_after()),
-                      .can_reattest = agent.can_reattest};
-    if (!known) {
-      if (auto created = deps_.datastore.create_node(node); !created.ok()) {
-        return fail(caller, Code::kInternal, "failed to create attested agent", created.error());
-      }
-      return {};
+    switch (*attested) {
+      case Attested::kYes:
+        return {};
+      case Attested::kBanned:
+        return fail(caller, Code::kPermissionDenied, kBanned);
+      case Attested::kTokenGone:
+        return fail(caller, Code::kInvalidArgument, kJoinTokenGone);
     }
-    AttestedNodeMask mask;
-    mask.attestation_type = false;
-    mask.agent_version = false;
-    if (auto updated = deps_.datastore.update_node(node, mask); !updated.ok()) {
-      return fail(caller, Code::kInternal, "failed to update attested agent", updated.error());
-    }
-    return {};
+    return internal("attestation without a result");
   }
 
   Endpoint& endpoint_;

@@ -62,7 +62,7 @@ class SvidService {
       return fail(caller, Code::kInternal, "failed to sign X509-SVID", svid.error());
     }
     caller.audit.add({"spiffe_id", id.text()});
-    LOG_DEBUG(caller.log(), "Signed X509 SVID", {"spiffe_id", id.text()},
+    LOG_DEBUG(caller.log(LogLevel::kDebug), "Signed X509 SVID", {"spiffe_id", id.text()},
               {"expiration", format_rfc3339(svid->leaf->not_after())},
               {"serial_num", svid->leaf->serial_decimal()});
     MintX509SVIDResponse response;
@@ -137,7 +137,7 @@ class SvidService {
     if (!bundle) {
       return fail(caller, Code::kNotFound, "bundle not found");
     }
-    LOG_DEBUG(caller.log(), "Signed X509 CA SVID",
+    LOG_DEBUG(caller.log(LogLevel::kDebug), "Signed X509 CA SVID",
               {"expiration", format_rfc3339(ca->leaf->not_after())});
     NewDownstreamX509CAResponse response;
     for (const Bytes& certificate : ca->chain) {
@@ -196,10 +196,10 @@ class SvidService {
     if (!svid.ok()) {
       return fail(caller, Code::kInternal, "failed to sign X509-SVID", svid.error());
     }
-    LOG_DEBUG(caller.log(), "Signed X509 SVID", {"spiffe_id", entry.spiffe_id.text()},
-              {"expiration", format_rfc3339(svid->leaf->not_after())},
-              {"serial_num", svid->leaf->serial_decimal()},
-              {"revision_number", entry.revision_number});
+    LOG_DEBUG(
+        caller.log(LogLevel::kDebug), "Signed X509 SVID", {"spiffe_id", entry.spiffe_id.text()},
+        {"expiration", format_rfc3339(svid->leaf->not_after())},
+        {"serial_num", svid->leaf->serial_decimal()}, {"revision_number", entry.revision_number});
     svid_to_proto(entry.spiffe_id, svid->chain, svid->leaf->not_after(), *result.mutable_svid());
     return {};
   }
@@ -224,8 +224,8 @@ class SvidService {
     if (!token.ok()) {
       return fail(caller, Code::kInternal, "failed to sign JWT-SVID", token.error());
     }
-    LOG_DEBUG(caller.log(), "Server CA successfully signed JWT SVID", {"spiffe_id", id.text()},
-              {"audience", fmt::format("{}", fmt::join(audiences, ","))},
+    LOG_DEBUG(caller.log(LogLevel::kDebug), "Server CA successfully signed JWT SVID",
+              {"spiffe_id", id.text()}, {"audience", fmt::format("{}", fmt::join(audiences, ","))},
               {"expiration", format_rfc3339(token->expires_at)});
     proto.set_token(std::move(token->token));
     id_to_proto(id, *proto.mutable_id());

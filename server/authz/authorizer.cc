@@ -4,16 +4,12 @@
 
 #include <fmt/format.h>
 
-#include "lib/x509/certificate.h"
 #include "spire/api/types/status.pb.h"
 
 namespace steeple::server {
 namespace {
 
 using spire::api::types::PermissionDeniedDetails;
-
-// Cached agent records, when staleness is allowed.
-constexpr std::size_t kCachedNodesMax = 100'000;
 
 Error denied(PermissionDeniedDetails::Reason reason, std::string message) {
   PermissionDeniedDetails details;
@@ -29,13 +25,15 @@ Error denied(PermissionDeniedDetails::Reason reason, std::string message) {
 Authorizer::Authorizer(Deps deps, Options options)
     : deps_(std::move(deps)),
       options_(std::move(options)),
-      admin_ids_(options_.admin_ids.begin(), options_.admin_ids.end()) {}
+      admin_ids_(options_.admin_ids.begin(), options_.admin_ids.end()),
+      nodes_(deps_.datastore, deps_.clock, options_.node_staleness_max) {}
 
 Result<std::shared_ptr<Caller>> Authorizer::authorize(const std::string& method,
                                                       std::shared_ptr<const io::Peer> peer) {
-  auto caller = std::make_shared<Caller>(
-      std::move(peer), deps_.log.with({"method", method.substr(method.rfind('/') + 1)}),
-      deps_.random, options_.audit_log);
+  std::string_view name(method);
+  auto caller =
+      std::make_shared<Caller>(std::move(peer), deps_.log, name.substr(name.rfind('/') + 1),
+                               deps_.random, options_.audit_log);
   Result<bool> allowed = is_allowed(classes_allowed(method), *caller);
   if (allowed.ok() && *allowed) {
     return caller;
@@ -63,13 +61,11 @@ Result<bool> Authorizer::is_allowed(CallerClasses classes, Caller& caller) {
     caller.authorized_via = "transport";
     return allows(classes, CallerClass::kLocal);
   }
-  if (!caller.id() || caller.peer().chain.empty()) {
+  if (!caller.id() || caller.peer().leaf_serial.empty()) {
     return false;
   }
-  x509::CertificatePtr leaf = TRY(x509::Certificate::parse(caller.peer().chain.front()));
-  Svid svid{leaf->serial_decimal(), leaf->not_after()};
   // The handshake proved it valid, but a connection can outlive its certificate.
-  bool expired = deps_.clock.now() > svid.not_after;
+  bool expired = deps_.clock.now() > caller.peer().leaf_not_after;
   if (allows(classes, CallerClass::kAdmin) && !expired && admin_ids_.contains(*caller.id())) {
     caller.authorized_as = "admin";
     caller.authorized_via = "config";
@@ -79,7 +75,7 @@ Result<bool> Authorizer::is_allowed(CallerClasses classes, Caller& caller) {
     return true;
   }
   if (allows(classes, CallerClass::kAgent)) {
-    TRY(check_agent(caller, svid));
+    TRY(check_agent(caller));
     caller.authorized_as = "agent";
     caller.authorized_via = "datastore";
     return true;
@@ -115,78 +111,51 @@ Result<bool> Authorizer::by_entries(CallerClasses classes, Caller& caller) {
   return true;
 }
 
-bool Authorizer::cached_is_current(const std::string& id, const Svid& svid) {
-  if (options_.node_staleness_max <= Duration(0)) {
-    return false;
-  }
-  auto nodes = nodes_.lock();
-  auto at = nodes->find(id);
-  return at != nodes->end() && !at->second.node.banned() && at->second.node.serial == svid.serial &&
-         deps_.clock.steady() - at->second.read < options_.node_staleness_max;
-}
-
-Result<void> Authorizer::check_agent(Caller& caller, const Svid& svid) {
+Result<void> Authorizer::check_agent(Caller& caller) {
   const spiffe::SpiffeId& id = *caller.id();
-  if (deps_.clock.now() > svid.not_after) {
+  const std::string& serial = caller.peer().leaf_serial;
+  if (deps_.clock.now() > caller.peer().leaf_not_after) {
     LOG_ERROR(caller.log(), "Agent SVID is expired");
     return denied(PermissionDeniedDetails::AGENT_EXPIRED,
                   fmt::format("agent \"{}\" SVID is expired", id.text()));
   }
-  if (cached_is_current(id.text(), svid)) {
-    return {};
+  auto node = TRY(nodes_.get(id, serial).during("unable to look up agent information"));
+  if (!node || node->banned() || node->new_serial != serial || node->serial == serial) {
+    return check_node(caller, node);
   }
-  auto node = TRY(deps_.datastore.fetch_node(id).during("unable to look up agent information"));
+  // The first use of a renewed SVID makes it the current one. What counts is the answer: the agent
+  // may have been banned since the record was read.
+  auto activated = deps_.datastore.activate_node_serial(id, serial);
+  if (!activated.ok()) {
+    LOG_WARN(caller.log(), "Unable to activate the new agent SVID", {"svid_serial_num", serial},
+             {"serial_num", node->serial}, {"error", activated.error()});
+    return internal(
+        fmt::format("unable to activate the new agent SVID: {}", activated.error().message));
+  }
+  return check_node(caller,
+                    *activated ? std::make_shared<const AttestedNode>(**activated) : nullptr);
+}
+
+Result<void> Authorizer::check_node(Caller& caller, const AttestedNodePtr& node) {
+  const std::string& id = caller.id()->text();
+  const std::string& serial = caller.peer().leaf_serial;
   if (!node) {
     LOG_ERROR(caller.log(), "Agent is not attested");
     return denied(PermissionDeniedDetails::AGENT_NOT_ATTESTED,
-                  fmt::format("agent \"{}\" is not attested", id.text()));
+                  fmt::format("agent \"{}\" is not attested", id));
   }
-  TRY(check_node(caller, svid, *node));
-  if (options_.node_staleness_max > Duration(0)) {
-    auto nodes = nodes_.lock();
-    if (nodes->size() >= kCachedNodesMax) {
-      nodes->clear();
-    }
-    node->serial = svid.serial;
-    nodes->insert_or_assign(id.text(), CachedNode{std::move(*node), deps_.clock.steady()});
-  }
-  return {};
-}
-
-Result<void> Authorizer::check_node(Caller& caller, const Svid& svid, const AttestedNode& node) {
-  const std::string& id = node.spiffe_id.text();
-  if (node.banned()) {
+  if (node->banned()) {
     LOG_ERROR(caller.log(), "Agent is banned");
     return denied(PermissionDeniedDetails::AGENT_BANNED, fmt::format("agent \"{}\" is banned", id));
   }
-  if (node.serial == svid.serial) {
+  if (node->serial == serial) {
     return {};
   }
-  if (node.new_serial == svid.serial) {
-    // The first use of a renewed SVID makes it the current one; the old one is done.
-    AttestedNode update = node;
-    update.serial = node.new_serial;
-    update.not_after = node.new_not_after;
-    update.new_serial.clear();
-    update.new_not_after = 0;
-    AttestedNodeMask mask;
-    mask.attestation_type = false;
-    mask.agent_version = false;
-    Result<AttestedNode> updated = deps_.datastore.update_node(update, mask);
-    if (!updated.ok()) {
-      LOG_WARN(caller.log(), "Unable to activate the new agent SVID",
-               {"svid_serial_num", svid.serial}, {"serial_num", node.serial},
-               {"error", updated.error()});
-      return internal(
-          fmt::format("unable to activate the new agent SVID: {}", updated.error().message));
-    }
-    return {};
-  }
-  LOG_ERROR(caller.log(), "Agent SVID is not active", {"svid_serial_num", svid.serial},
-            {"serial_num", node.serial});
+  LOG_ERROR(caller.log(), "Agent SVID is not active", {"svid_serial_num", serial},
+            {"serial_num", node->serial});
   return denied(PermissionDeniedDetails::AGENT_NOT_ACTIVE,
                 fmt::format("agent \"{}\" expected to have serial number \"{}\"; has \"{}\"", id,
-                            node.serial, svid.serial));
+                            node->serial, serial));
 }
 
 }  // namespace steeple::server

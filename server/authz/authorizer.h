@@ -2,22 +2,21 @@
 
 // Step 7 of the flow: decides for each call whether its caller is of a class that the policy table
 // names. Identity comes from the connection alone; that the agent is still attested, the admin
-// still admin, is looked up anew at each call. Everything that is not allowed is denied.
-// Calls block (datastore); any worker thread.
+// still admin, is checked anew at each call. Everything that is not allowed is denied.
+// Calls may block (datastore); any worker thread.
 
 #pragma once
 
 #include <memory>
 #include <set>
 #include <string>
-#include <unordered_map>
 
 #include "lib/base/clock.h"
-#include "lib/base/guarded.h"
 #include "lib/base/random.h"
 #include "lib/base/result.h"
 #include "lib/telemetry/log.h"
 #include "server/authz/caller.h"
+#include "server/authz/node_records.h"
 #include "server/datastore/datastore.h"
 
 namespace steeple::server {
@@ -32,7 +31,7 @@ class Authorizer {
   };
   struct Options {
     std::vector<spiffe::SpiffeId> admin_ids;
-    // 0: the agent's record is read at every call (max_attested_node_info_staleness).
+    // max_attested_node_info_staleness; see NodeRecords.
     Duration node_staleness_max{0};
     bool audit_log = false;
   };
@@ -45,26 +44,15 @@ class Authorizer {
                                             std::shared_ptr<const io::Peer> peer);
 
  private:
-  // The leaf certificate of the connection.
-  struct Svid {
-    std::string serial;
-    WallTime not_after;
-  };
-  struct CachedNode {
-    AttestedNode node;
-    SteadyTime read;
-  };
-
   Result<bool> is_allowed(CallerClasses classes, Caller& caller);
   Result<bool> by_entries(CallerClasses classes, Caller& caller);
-  Result<void> check_agent(Caller& caller, const Svid& svid);
-  Result<void> check_node(Caller& caller, const Svid& svid, const AttestedNode& node);
-  bool cached_is_current(const std::string& id, const Svid& svid);
+  Result<void> check_agent(Caller& caller);
+  Result<void> check_node(Caller& caller, const AttestedNodePtr& node);
 
   Deps deps_;
   Options options_;
   std::set<spiffe::SpiffeId> admin_ids_;
-  Guarded<std::unordered_map<std::string, CachedNode>> nodes_;
+  NodeRecords nodes_;
 };
 
 }  // namespace steeple::server

@@ -16,8 +16,8 @@ std::string Caller::host() const {
 
 const Logger& Caller::log() {
   if (!log_) {
-    Logger log = base_.with({"request_id", random_.uuid()}).with({"authorized_as", authorized_as});
-    log = log.with({"authorized_via", authorized_via});
+    Logger log = base_.with({"method", method_}).with({"request_id", random_.uuid()});
+    log = log.with({"authorized_as", authorized_as}).with({"authorized_via", authorized_via});
     if (local()) {
       log = log.with({"caller_uid", peer_->process->uid}).with({"caller_gid", peer_->process->gid});
     } else {

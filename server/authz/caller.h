@@ -23,8 +23,14 @@ namespace steeple::server {
 
 class Caller {
  public:
-  Caller(std::shared_ptr<const io::Peer> peer, Logger base, Random& random, bool audit_enabled)
-      : peer_(std::move(peer)), base_(std::move(base)), random_(random), audit(audit_enabled) {}
+  // `base` outlives it. `method` without its service.
+  Caller(std::shared_ptr<const io::Peer> peer, const Logger& base, std::string_view method,
+         Random& random, bool audit_enabled)
+      : peer_(std::move(peer)),
+        base_(base),
+        method_(method),
+        random_(random),
+        audit(audit_enabled) {}
   Caller(const Caller&) = delete;
   Caller& operator=(const Caller&) = delete;
 
@@ -39,10 +45,13 @@ class Caller {
   // With caller_addr, caller_id, request_id and what it is authorized as. Built when first asked
   // for: most calls log nothing.
   const Logger& log();
+  // The same for a line of this level: nothing is built when such lines are not written.
+  const Logger& log(LogLevel level) { return base_.enabled(level) ? log() : base_; }
 
  private:
   std::shared_ptr<const io::Peer> peer_;
-  Logger base_;
+  const Logger& base_;
+  std::string method_;
   Random& random_;
   std::optional<Logger> log_;
 

@@ -96,9 +96,14 @@ static_assert(std::ranges::is_sorted(kRules, {}, &PolicyRule::method));
 
 }  // namespace
 
-CallerClasses classes_allowed(std::string_view method) {
+const PolicyRule* find_rule(std::string_view method) {
   const auto* rule = std::ranges::lower_bound(kRules, method, {}, &PolicyRule::method);
-  return rule != kRules.end() && rule->method == method ? rule->classes : CallerClasses{0};
+  return rule != kRules.end() && rule->method == method ? rule : nullptr;
+}
+
+CallerClasses classes_allowed(std::string_view method) {
+  const PolicyRule* rule = find_rule(method);
+  return rule != nullptr ? rule->classes : CallerClasses{0};
 }
 
 std::span<const PolicyRule> policy_rules() { return kRules; }

@@ -30,6 +30,8 @@ struct PolicyRule {
   CallerClasses classes;
 };
 
+// Null when the table does not know it.
+const PolicyRule* find_rule(std::string_view method);
 // The classes that may call the method; 0 = nobody.
 CallerClasses classes_allowed(std::string_view method);
 // The whole table, sorted by method.

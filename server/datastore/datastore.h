@@ -25,6 +25,7 @@
 
 #include "lib/base/result.h"
 #include "lib/jose/bundle.h"
+#include "lib/sql/stamp.h"
 #include "server/datastore/types.h"
 
 namespace steeple::server {
@@ -52,6 +53,13 @@ struct CreatedEntry {
   Entry entry;                   // as stored; the one that was there when `already_existed`
   bool already_existed = false;  // same parent, SPIFFE ID and selectors
 };
+
+// What a successful attestation leaves behind.
+struct NodeAttestation {
+  AttestedNode node;            // its selectors replace those that were there
+  std::string join_token = {};  // spent with it; empty: none
+};
+enum class Attested : std::uint8_t { kYes, kBanned, kTokenGone };
 
 class Datastore {
  public:
@@ -91,6 +99,16 @@ class Datastore {
   virtual Result<std::int32_t> count_nodes(const AttestedNodeFilter& filter) = 0;
   virtual Result<AttestedNode> update_node(const AttestedNode& node,
                                            const AttestedNodeMask& mask) = 0;
+  // Spends the token, creates the node (or gives a known one its new serial; type and agent version
+  // stay) and sets its selectors: all or nothing, durable when it returns kYes. Of any number of
+  // concurrent calls with one token exactly one gets kYes. Calls that wait for the disk at the same
+  // time share one commit.
+  virtual Result<Attested> attest_node(const NodeAttestation& attestation) = 0;
+  // The first use of a renewed SVID: if `serial` is the node's new_serial it becomes the current
+  // one, and the old one is done. Gives the node as it is then: unchanged when the serial is
+  // another one, when the node was banned meanwhile, or when the same was done before.
+  virtual Result<std::optional<AttestedNode>> activate_node_serial(const spiffe::SpiffeId& id,
+                                                                   std::string_view serial) = 0;
   // With its selectors, and the entries of its join-token alias; gives back what it was.
   virtual Result<AttestedNode> delete_node(const spiffe::SpiffeId& id) = 0;
   // Deletes expired, not banned nodes; at most `batch`. Gives their number.
@@ -182,6 +200,8 @@ class Datastore {
   };
   // Tells the listeners of a change that another process made (event_follower.h).
   virtual void announce(ChangeBatch batch) = 0;
+  // See sql::Database::stamp.
+  virtual std::optional<sql::Stamp> stamp() = 0;
   // Until the subscription dies; then no call is under way any more.
   virtual std::unique_ptr<Subscription> subscribe(ChangeListener listener) = 0;
 

@@ -3,6 +3,7 @@
 // Attested nodes (agents) and their selectors.
 
 #include <algorithm>
+#include <utility>
 
 #include "server/datastore/sql_store.h"
 #include "server/datastore/time_text.h"
@@ -17,11 +18,6 @@ constexpr std::string_view kNodeColumns =
 // The columns hold text in any zone, so times are compared as numbers.
 constexpr std::string_view kExpiresBefore = "unixepoch(n.expires_at) < ?";
 constexpr std::string_view kValidAt = "unixepoch(n.expires_at) >= ?";
-
-struct StoredNode {
-  std::int64_t row = 0;
-  AttestedNode node;
-};
 
 Result<std::int64_t> time_of(Cursor& rows, int column, std::string_view spiffe_id) {
   if (rows.is_null(column)) {
@@ -62,15 +58,6 @@ Result<std::vector<StoredNode>> read_nodes(Tx& tx, std::string_view clauses,
     nodes.push_back(TRY(read_row(rows)));
   }
   return nodes;
-}
-
-Result<std::optional<StoredNode>> read_node(Tx& tx, const spiffe::SpiffeId& id) {
-  const std::array<sql::Argument, 1> arguments{std::string_view(id.text())};
-  auto nodes = TRY(read_nodes(tx, " WHERE n.spiffe_id = ?", arguments));
-  if (nodes.empty()) {
-    return std::optional<StoredNode>();
-  }
-  return std::optional<StoredNode>(std::move(nodes.front()));
 }
 
 // Fills the selectors of many nodes with one statement per kInListMax of them.
@@ -174,17 +161,55 @@ Result<void> delete_node_row(Tx& tx, const StoredNode& stored) {
 
 }  // namespace
 
-Result<AttestedNode> SqlStore::create_node(const AttestedNode& node) {
+Result<std::optional<StoredNode>> read_node(Tx& tx, const spiffe::SpiffeId& id) {
+  const std::array<sql::Argument, 1> arguments{std::string_view(id.text())};
+  auto nodes = TRY(read_nodes(tx, " WHERE n.spiffe_id = ?", arguments));
+  if (nodes.empty()) {
+    return std::optional<StoredNode>();
+  }
+  return std::optional<StoredNode>(std::move(nodes.front()));
+}
+
+Result<void> insert_node(Tx& tx, const AttestedNode& node) {
   auto not_after = TRY(time_text(node.not_after));
   auto new_not_after = TRY(optional_time(node.new_not_after));
-  auto tx = TRY(write());
   TRY(
       tx.run("INSERT INTO attested_node_entries (created_at, updated_at, spiffe_id, data_type,"
              " serial_number, expires_at, new_serial_number, new_expires_at, can_reattest,"
              " agent_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
              tx.now(), tx.now(), node.spiffe_id.text(), node.attestation_type, node.serial,
              not_after, node.new_serial, new_not_after, node.can_reattest, node.agent_version));
-  TRY(tx.node_changed(node.spiffe_id.text()));
+  return tx.node_changed(node.spiffe_id.text());
+}
+
+Result<void> write_node(Tx& tx, const StoredNode& stored) {
+  const AttestedNode& node = stored.node;
+  auto not_after = TRY(time_text(node.not_after));
+  auto new_not_after = TRY(optional_time(node.new_not_after));
+  TRY(
+      tx.run("UPDATE attested_node_entries SET updated_at = ?, data_type = ?, serial_number = ?,"
+             " expires_at = ?, new_serial_number = ?, new_expires_at = ?, can_reattest = ?,"
+             " agent_version = ? WHERE id = ?",
+             tx.now(), node.attestation_type, node.serial, not_after, node.new_serial,
+             new_not_after, node.can_reattest, node.agent_version, stored.row));
+  return tx.node_changed(node.spiffe_id.text());
+}
+
+Result<void> replace_selectors(Tx& tx, const spiffe::SpiffeId& id,
+                               std::span<const Selector> selectors) {
+  TRY(tx.run("DELETE FROM node_resolver_map_entries WHERE spiffe_id = ?", id.text()));
+  for (const Selector& selector : selectors) {
+    TRY(
+        tx.run("INSERT INTO node_resolver_map_entries (created_at, updated_at, spiffe_id, type,"
+               " value) VALUES (?, ?, ?, ?, ?)",
+               tx.now(), tx.now(), id.text(), selector.type, selector.value));
+  }
+  return {};
+}
+
+Result<AttestedNode> SqlStore::create_node(const AttestedNode& node) {
+  auto tx = TRY(write());
+  TRY(insert_node(tx, node));
   TRY(finish(std::move(tx)));
   AttestedNode stored = node;
   stored.selectors.clear();
@@ -270,17 +295,26 @@ Result<AttestedNode> SqlStore::update_node(const AttestedNode& node, const Attes
   copy(mask.new_not_after, &AttestedNode::new_not_after);
   copy(mask.can_reattest, &AttestedNode::can_reattest);
   copy(mask.agent_version, &AttestedNode::agent_version);
-  auto not_after = TRY(time_text(result.not_after));
-  auto new_not_after = TRY(optional_time(result.new_not_after));
-  TRY(
-      tx.run("UPDATE attested_node_entries SET updated_at = ?, data_type = ?, serial_number = ?,"
-             " expires_at = ?, new_serial_number = ?, new_expires_at = ?, can_reattest = ?,"
-             " agent_version = ? WHERE id = ?",
-             tx.now(), result.attestation_type, result.serial, not_after, result.new_serial,
-             new_not_after, result.can_reattest, result.agent_version, stored->row));
-  TRY(tx.node_changed(node.spiffe_id.text()));
+  TRY(write_node(tx, *stored));
   TRY(finish(std::move(tx)));
   return std::move(result);
+}
+
+Result<std::optional<AttestedNode>> SqlStore::activate_node_serial(const spiffe::SpiffeId& id,
+                                                                   std::string_view serial) {
+  auto tx = TRY(write());
+  auto stored = TRY(read_node(tx, id));
+  if (!stored) {
+    return std::optional<AttestedNode>();
+  }
+  AttestedNode& node = stored->node;
+  if (!node.banned() && !serial.empty() && node.new_serial == serial) {
+    node.serial = std::exchange(node.new_serial, std::string());
+    node.not_after = std::exchange(node.new_not_after, 0);
+    TRY(write_node(tx, *stored));
+    TRY(finish(std::move(tx)));
+  }
+  return std::optional<AttestedNode>(std::move(node));
 }
 
 Result<AttestedNode> SqlStore::delete_node(const spiffe::SpiffeId& id) {
@@ -317,13 +351,7 @@ Result<std::int32_t> SqlStore::prune_nodes(std::int64_t expires_before,
 Result<void> SqlStore::set_node_selectors(const spiffe::SpiffeId& id,
                                           std::span<const Selector> selectors) {
   auto tx = TRY(write());
-  TRY(tx.run("DELETE FROM node_resolver_map_entries WHERE spiffe_id = ?", id.text()));
-  for (const Selector& selector : selectors) {
-    TRY(
-        tx.run("INSERT INTO node_resolver_map_entries (created_at, updated_at, spiffe_id, type,"
-               " value) VALUES (?, ?, ?, ?, ?)",
-               tx.now(), tx.now(), id.text(), selector.type, selector.value));
-  }
+  TRY(replace_selectors(tx, id, selectors));
   TRY(tx.node_changed(id.text()));
   return finish(std::move(tx));
 }

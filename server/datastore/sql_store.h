@@ -53,6 +53,9 @@ class SqlStore final : public Datastore {
                                         const std::optional<Pagination>& page) override;
   Result<std::int32_t> count_nodes(const AttestedNodeFilter& filter) override;
   Result<AttestedNode> update_node(const AttestedNode& node, const AttestedNodeMask& mask) override;
+  Result<Attested> attest_node(const NodeAttestation& attestation) override;
+  Result<std::optional<AttestedNode>> activate_node_serial(const spiffe::SpiffeId& id,
+                                                           std::string_view serial) override;
   Result<AttestedNode> delete_node(const spiffe::SpiffeId& id) override;
   Result<std::int32_t> prune_nodes(std::int64_t expires_before, bool include_non_reattestable,
                                    std::int32_t batch) override;
@@ -114,6 +117,7 @@ class SqlStore final : public Datastore {
   Result<void> prune_events(std::int64_t created_before) override;
 
   void announce(ChangeBatch batch) override;
+  std::optional<sql::Stamp> stamp() override { return database_->stamp(); }
   std::unique_ptr<Subscription> subscribe(ChangeListener listener) override;
   Result<std::optional<spiffe::TrustDomain>> foreign_trust_domain(
       const spiffe::TrustDomain& own) override;
@@ -126,12 +130,16 @@ class SqlStore final : public Datastore {
   };
   using Listeners = Guarded<std::vector<std::shared_ptr<Listener>>>;
   class ListenerSubscription;
+  struct WaitingAttestation;
 
   Result<Tx> read();
   Result<Tx> write();
   // Commits, then tells the listeners.
   Result<void> finish(Tx tx);
   // `wrote`: an error came too late to leave no trace in the transaction.
+  // All of `batch` in one transaction; the first error that is not one item's own ends it.
+  Result<std::vector<Result<Attested>>> attest_all(
+      Tx tx, const std::vector<std::shared_ptr<WaitingAttestation>>& batch);
   Result<CreatedEntry> create_entry(Tx& tx, Entry entry, bool* wrote = nullptr);
   // All of a batch at once; nullopt, and nothing done, when one failed after it wrote.
   Result<std::optional<std::vector<Result<CreatedEntry>>>> create_all(
@@ -149,6 +157,7 @@ class SqlStore final : public Datastore {
   Random& random_;
   std::atomic<std::uint64_t> revision_{0};
   std::shared_ptr<Listeners> listeners_ = std::make_shared<Listeners>();
+  Guarded<std::vector<std::shared_ptr<WaitingAttestation>>> attestations_;  // not yet begun
 };
 
 // --- shared by the files above -------------------------------------------------------------------
@@ -166,6 +175,16 @@ Result<std::optional<StoredEntry>> read_entry(Tx& tx, std::string_view entry_id)
 Result<std::vector<StoredEntry>> read_entries_by_id(Tx& tx, std::span<const std::string> ids);
 // Deletes the row and what hangs on it, with its event.
 Result<void> delete_entry_row(Tx& tx, std::int64_t row, const std::string& entry_id);
+// A node's row, new or changed, with its event; its selectors.
+struct StoredNode {
+  std::int64_t row = 0;
+  AttestedNode node;
+};
+Result<std::optional<StoredNode>> read_node(Tx& tx, const spiffe::SpiffeId& id);
+Result<void> insert_node(Tx& tx, const AttestedNode& node);
+Result<void> write_node(Tx& tx, const StoredNode& stored);
+Result<void> replace_selectors(Tx& tx, const spiffe::SpiffeId& id,
+                               std::span<const Selector> selectors);
 Result<std::int32_t> count_of(Tx& tx, std::string_view sql,
                               std::span<const sql::Argument> arguments);
 

@@ -8,9 +8,6 @@ namespace steeple::server {
 
 namespace {
 
-constexpr std::string_view kNoSuchToken =
-    "failed to attest: join token does not exist or has already been used";
-
 class JoinTokenAttestation final : public Attestation {
  public:
   JoinTokenAttestation(const spiffe::TrustDomain& trust_domain, Datastore& datastore, Clock& clock)
@@ -18,24 +15,27 @@ class JoinTokenAttestation final : public Attestation {
 
   Result<AttestationOutcome> start(ByteView payload) override {
     if (payload.empty() || payload.size() > kJoinTokenBytesMax) {
-      return invalid_argument(std::string(kNoSuchToken));
+      return invalid_argument(std::string(kJoinTokenGone));
     }
-    auto token = datastore_.spend_join_token(payload);
+    auto token = datastore_.fetch_join_token(payload);
     if (!token.ok()) {
-      return internal("failed to delete join token: " + token.error().message);
+      return internal("failed to look up join token: " + token.error().message);
     }
     if (!*token) {
-      return invalid_argument(std::string(kNoSuchToken));
+      return invalid_argument(std::string(kJoinTokenGone));
     }
     if (from_unix_seconds((*token)->expires_at) < clock_.now()) {
+      static_cast<void>(datastore_.spend_join_token(payload).ok());  // pruning takes it otherwise
       return invalid_argument("join token expired");
     }
     auto id = join_token_agent_id(trust_domain_, (*token)->token);
     if (!id.ok()) {
       return internal("failed to create join token ID: " + id.error().message);
     }
-    return AttestationOutcome(
-        AgentAttributes{.agent_id = std::move(id).take(), .selectors = {}, .can_reattest = false});
+    return AttestationOutcome(AgentAttributes{.agent_id = std::move(id).take(),
+                                              .selectors = {},
+                                              .can_reattest = false,
+                                              .join_token = (*token)->token});
   }
 
   Result<AttestationOutcome> challenge_response(ByteView) override {

@@ -33,9 +33,19 @@ class JoinTokenTest : public testing::Test {
         store_->create_join_token({token, to_unix_seconds(clock_.now() + lives)}, std::nullopt)
             .ok());
   }
+  // As the API does it: the attestor says who the agent is, and storing it spends the token.
   Result<AgentAttributes> attest(ByteView token) {
-    auto outcome = TRY(attestor_->begin({})->start(token));
-    return std::get<AgentAttributes>(outcome);
+    auto agent = std::get<AgentAttributes>(TRY(attestor_->begin({})->start(token)));
+    EXPECT_EQ(agent.join_token, token);
+    Attested attested = TRY(store_->attest_node({.node = {.spiffe_id = agent.agent_id,
+                                                          .attestation_type = "join_token",
+                                                          .serial = "1",
+                                                          .not_after = 1},
+                                                 .join_token = agent.join_token}));
+    if (attested != Attested::kYes) {
+      return invalid_argument(std::string(kJoinTokenGone));
+    }
+    return agent;
   }
 
   FakeClock clock_;

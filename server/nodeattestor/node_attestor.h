@@ -37,6 +37,8 @@ struct AgentAttributes {
   spiffe::SpiffeId agent_id;
   std::vector<Selector> selectors;  // with their type, without duplicates
   bool can_reattest = false;
+  // The join token that lets it in: spent in the transaction that stores the agent.
+  std::string join_token = {};
 };
 
 using AttestationOutcome = std::variant<Challenge, AgentAttributes>;
