@@ -4,7 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "agent/api/admin_api.h"
 #include "agent/api/workload_api.h"
@@ -17,6 +20,7 @@
 #include "lib/io/on_worker.h"
 #include "lib/rpc/server.h"
 #include "lib/telemetry/metered_keys.h"
+#include "lib/telemetry/rpc_metrics.h"
 #include "lib/telemetry/uptime.h"
 
 namespace steeple::agent {
@@ -28,14 +32,18 @@ constexpr mode_t kPublicSocketMode = 0777;
 constexpr mode_t kAdminSocketMode = 0770;
 constexpr mode_t kSocketFolderMode = 0755;
 
+// Services whose connections the reference counts, and its names for them.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kAdminApis = {
+    {{"/spire.agent.debug.v1.Debug/", "debug"}, {"/spire.api.agent.logger.v1.Logger/", "logger"}}};
+
 // "/SpiffeWorkloadAPI/FetchX509SVID" -> "rpc.workload_api.fetch_x509svid", as the reference names
 // it; other services by the general rule.
-std::string metric_key(const std::string& method) {
+std::string metric_key(std::string_view method) {
   std::size_t slash = method.rfind('/');
-  if (slash == std::string::npos || slash == 0) {
+  if (slash == std::string_view::npos || slash == 0) {
     return "rpc.unknown";
   }
-  std::string service = method.substr(1, slash - 1);
+  std::string_view service = method.substr(1, slash - 1);
   if (service == "SpiffeWorkloadAPI") {
     service = "spire.api.server.WorkloadAPI";
   }
@@ -263,19 +271,14 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
     if (own || code == Code::kUnimplemented) {
       return;  // unknown methods must not make series
     }
-    std::string key = metric_key(call.method);
-    std::string status = code_name(code);
-    deps_.metrics.count(key, {{"status", status}});
-    for (std::string_view api : {"debug", "logger"}) {
-      if (key.starts_with(fmt::format("rpc.{}.", api))) {
+    rpc_metrics_.finished(call.method, code, took);
+    for (const auto& [service, api] : kAdminApis) {
+      if (call.method.starts_with(service)) {
         // One call at a time, on the loop: none is open between two.
         deps_.metrics.count(fmt::format("{}_api.connection", api));
         deps_.metrics.gauge(fmt::format("{}_api.connections", api), 0);
       }
     }
-    deps_.metrics.sample(key + ".elapsed_time",
-                         std::chrono::duration<double, std::milli>(took).count(),
-                         {{"status", status}});
   }
 
   Result<std::unique_ptr<io::Listener>> listen(rpc::Server& server, const std::string& path,
@@ -324,6 +327,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
 
   AgentConfig config_;
   Deps deps_;
+  RpcMetrics rpc_metrics_{deps_.metrics, metric_key};
   Hooks hooks_;
   std::shared_ptr<keymanager::KeyManager> keys_;
   std::shared_ptr<NodeAttestor> node_attestor_;

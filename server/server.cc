@@ -4,13 +4,12 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
 #include "lib/http/server.h"
 #include "lib/rpc/server.h"
 #include "lib/telemetry/health.h"
 #include "lib/telemetry/listeners.h"
 #include "lib/telemetry/metered_keys.h"
+#include "lib/telemetry/rpc_metrics.h"
 #include "lib/telemetry/uptime.h"
 #include "lib/tls/proxy_protocol.h"
 #include "lib/tls/spiffe_policy.h"
@@ -226,7 +225,7 @@ class Server::Parts {
     };
     if (deps_.metrics != nullptr) {
       hooks.observe = [this](const rpc::CallContext& call, Code code, Duration took) {
-        observe(call, code, took);
+        rpc_metrics_.finished(call.method, code, took);
       };
     }
     return std::make_unique<rpc::Server>(
@@ -234,18 +233,12 @@ class Server::Parts {
         options, std::move(hooks));
   }
 
-  void observe(const rpc::CallContext& call, Code code, Duration took) {
-    std::size_t slash = call.method.rfind('/');
-    if (slash == std::string::npos || slash == 0) {
-      return;
+  static std::string metric_key(std::string_view method) {
+    std::size_t slash = method.rfind('/');
+    if (slash == std::string_view::npos || slash == 0) {
+      return {};
     }
-    std::string key =
-        rpc_metric_key(call.method.substr(1, slash - 1), call.method.substr(slash + 1));
-    std::string status = code_name(code);
-    std::array<MetricLabel, 1> labels{MetricLabel{"status", status}};
-    metrics().count(key, 1, labels);
-    metrics().sample(key + ".elapsed_time", std::chrono::duration<double, std::milli>(took).count(),
-                     labels);
+    return rpc_metric_key(method.substr(1, slash - 1), method.substr(slash + 1));
   }
 
   Result<void> listen() {
@@ -432,6 +425,7 @@ class Server::Parts {
   ServerConfig config_;
   Stores stores_;
   Deps deps_;
+  RpcMetrics rpc_metrics_{metrics(), metric_key};
   SteadyTime started_;
   std::unique_ptr<Datastore> datastore_;
   std::unique_ptr<UpstreamAuthority> upstream_;

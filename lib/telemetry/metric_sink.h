@@ -15,6 +15,7 @@
 #include "lib/io/loop.h"
 #include "lib/io/workers.h"
 #include "lib/telemetry/log.h"
+#include "lib/telemetry/metrics.h"
 
 namespace steeple {
 
@@ -30,6 +31,9 @@ class MetricSink {
   virtual void count(const Metric& metric) = 0;
   virtual void gauge(const Metric& metric) = 0;
   virtual void sample(const Metric& metric) = 0;
+  // The series of this metric, whose value is of no matter.
+  virtual std::unique_ptr<MetricSeries> counter(Metric metric);
+  virtual std::unique_ptr<MetricSeries> sampler(Metric metric);
 };
 
 class PrometheusSink : public MetricSink {

@@ -60,7 +60,40 @@ std::string_view short_service(std::string_view service) {
   return service.starts_with(kPrefix) ? service.substr(kPrefix.size()) : service;
 }
 
+// For Metrics that have nothing to look up.
+class PlainSeries final : public MetricSeries {
+ public:
+  using Put = void (Metrics::*)(std::string_view, double, MetricLabels);
+  PlainSeries(Metrics& metrics, Put put, std::string_view key, MetricLabels labels)
+      : metrics_(metrics), put_(put), key_(key) {
+    for (const MetricLabel& label : labels) {
+      labels_.emplace_back(label.name, label.value);
+    }
+  }
+  void put(double value) override {
+    std::vector<MetricLabel> labels;
+    labels.reserve(labels_.size());
+    for (const auto& [name, text] : labels_) {
+      labels.push_back({name, text});
+    }
+    (metrics_.*put_)(key_, value, labels);
+  }
+
+ private:
+  Metrics& metrics_;
+  Put put_;
+  std::string key_;
+  std::vector<std::pair<std::string, std::string>> labels_;
+};
+
 }  // namespace
+
+std::unique_ptr<MetricSeries> Metrics::counter(std::string_view key, MetricLabels labels) {
+  return std::make_unique<PlainSeries>(*this, PlainSeries::Put(&Metrics::count), key, labels);
+}
+std::unique_ptr<MetricSeries> Metrics::sampler(std::string_view key, MetricLabels labels) {
+  return std::make_unique<PlainSeries>(*this, PlainSeries::Put(&Metrics::sample), key, labels);
+}
 
 Metrics& no_metrics() {
   static NoMetrics none;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,14 @@ struct MetricLabel {
 };
 using MetricLabels = std::span<const MetricLabel>;
 
+// One series, looked up once, for values that come with every call. Thread safe. Its Metrics
+// outlives it.
+class MetricSeries {
+ public:
+  virtual ~MetricSeries() = default;
+  virtual void put(double value) = 0;
+};
+
 class Metrics {
  public:
   virtual ~Metrics() = default;
@@ -37,6 +46,10 @@ class Metrics {
   virtual void count(std::string_view key, double by, MetricLabels labels) = 0;
   virtual void gauge(std::string_view key, double value, MetricLabels labels) = 0;
   virtual void sample(std::string_view key, double value, MetricLabels labels) = 0;
+
+  // What is put is counted, or sampled, as by the calls above.
+  virtual std::unique_ptr<MetricSeries> counter(std::string_view key, MetricLabels labels);
+  virtual std::unique_ptr<MetricSeries> sampler(std::string_view key, MetricLabels labels);
 
   void count(std::string_view key, std::initializer_list<MetricLabel> labels = {}) {
     count(key, 1, MetricLabels(labels.begin(), labels.size()));

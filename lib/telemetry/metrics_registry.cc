@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "lib/telemetry/metric_sink.h"
 
@@ -13,6 +14,38 @@ namespace steeple {
 namespace {
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
+
+// For sinks that have nothing to look up.
+class SinkSeries final : public MetricSeries {
+ public:
+  using Put = void (MetricSink::*)(const Metric&);
+  SinkSeries(MetricSink& sink, Put put, Metric metric)
+      : sink_(sink), put_(put), metric_(std::move(metric)) {}
+  void put(double value) override {
+    Metric metric = metric_;
+    metric.value = value;
+    (sink_.*put_)(metric);
+  }
+
+ private:
+  MetricSink& sink_;
+  Put put_;
+  const Metric metric_;
+};
+
+// The series of every sink; none when the metric is filtered out.
+class AllSeries final : public MetricSeries {
+ public:
+  void add(std::unique_ptr<MetricSeries> one) { all_.push_back(std::move(one)); }
+  void put(double value) override {
+    for (const auto& one : all_) {
+      one->put(value);
+    }
+  }
+
+ private:
+  std::vector<std::unique_ptr<MetricSeries>> all_;
+};
 
 class Registry final : public MetricsRegistry {
  public:
@@ -54,6 +87,13 @@ class Registry final : public MetricsRegistry {
     emit(key, value, labels, &MetricSink::sample);
   }
 
+  std::unique_ptr<MetricSeries> counter(std::string_view key, MetricLabels labels) override {
+    return series(key, labels, &MetricSink::counter);
+  }
+  std::unique_ptr<MetricSeries> sampler(std::string_view key, MetricLabels labels) override {
+    return series(key, labels, &MetricSink::sampler);
+  }
+
   std::string prometheus_page() override {
     return prometheus_ == nullptr ? std::string() : prometheus_->page();
   }
@@ -69,9 +109,31 @@ class Registry final : public MetricsRegistry {
     if (sinks_.empty()) {
       return;
     }
-    Metric metric{prefix_.empty() ? std::string(key) : prefix_ + "." + std::string(key), value, {}};
+    if (std::optional<Metric> metric = make_metric(key, labels)) {
+      metric->value = value;
+      for (const auto& sink : sinks_) {
+        (sink.get()->*send)(*metric);
+      }
+    }
+  }
+
+  std::unique_ptr<MetricSeries> series(
+      std::string_view key, MetricLabels labels,
+      std::unique_ptr<MetricSeries> (MetricSink::*look_up)(Metric)) {
+    auto all = std::make_unique<AllSeries>();
+    if (std::optional<Metric> metric = make_metric(key, labels)) {
+      for (const auto& sink : sinks_) {
+        all->add((sink.get()->*look_up)(*metric));
+      }
+    }
+    return all;
+  }
+
+  // With prefix and labels as they go out; nullopt when the filters drop it.
+  std::optional<Metric> make_metric(std::string_view key, MetricLabels labels) const {
+    Metric metric{prefix_.empty() ? std::string(key) : prefix_ + "." + std::string(key), 0, {}};
     if (!allowed(metric.key)) {
-      return;
+      return std::nullopt;
     }
     metric.labels.reserve(labels.size() + 2);
     for (const MetricLabel& label : labels) {
@@ -84,9 +146,7 @@ class Registry final : public MetricsRegistry {
     if (options_.config.enable_hostname_label && !options_.host_name.empty()) {
       add_label(metric.labels, "host", options_.host_name);
     }
-    for (const auto& sink : sinks_) {
-      (sink.get()->*send)(metric);
-    }
+    return metric;
   }
 
   void add_label(Labels& labels, std::string name, std::string value) const {
@@ -123,6 +183,13 @@ class Registry final : public MetricsRegistry {
 };
 
 }  // namespace
+
+std::unique_ptr<MetricSeries> MetricSink::counter(Metric metric) {
+  return std::make_unique<SinkSeries>(*this, &MetricSink::count, std::move(metric));
+}
+std::unique_ptr<MetricSeries> MetricSink::sampler(Metric metric) {
+  return std::make_unique<SinkSeries>(*this, &MetricSink::sample, std::move(metric));
+}
 
 Result<std::unique_ptr<MetricsRegistry>> MetricsRegistry::create(Options options, Deps deps) {
   TRY(check_telemetry(options.config));

@@ -19,6 +19,7 @@
 #include "lib/io/worker_pool.h"
 #include "lib/telemetry/fake_log.h"
 #include "lib/telemetry/metrics_registry.h"
+#include "lib/telemetry/rpc_metrics.h"
 
 namespace steeple {
 namespace {
@@ -271,6 +272,64 @@ TEST_F(MetricsTest, memory_dumps_finished_seconds) {
       log_.has("[2030-01-01 00:00:00 +0000 UTC][S] 'spire_server.s': Count: 2 Min: 1.000 "
                "Mean: 2.000 Max: 3.000 Stddev: 1.414 Sum: 4.000 LastUpdated: 2030-01-01 "
                "00:00:00 +0000 UTC"));
+}
+
+TEST_F(MetricsTest, series_that_are_looked_up_once_count_as_single_calls_do) {
+  Receiver receiver;
+  TelemetryConfig config{.dog_statsd = {{receiver.address}}};
+  config.prometheus.emplace();
+  auto metrics = open(std::move(config));
+  const std::array<MetricLabel, 1> labels{MetricLabel{"l", "x.y"}};
+  auto counter = metrics->counter("a", labels);
+  auto sampler = metrics->sampler("t", labels);
+  counter->put(2);
+  metrics->count("a", {{"l", "x.y"}});
+  sampler->put(5);
+  metrics->sample("t", 7, {{"l", "x.y"}});
+  EXPECT_THAT(metrics->prometheus_page(), AllOf(HasSubstr("spire_server_a{l=\"x_y\"} 3\n"),
+                                                HasSubstr("spire_server_t_count{l=\"x_y\"} 2\n"),
+                                                HasSubstr("spire_server_t_sum{l=\"x_y\"} 12\n")));
+  scheduler_.run_for(100ms);
+  EXPECT_EQ(receiver.read(),
+            "spire_server.a:2|c|#l:x_y\nspire_server.a:1|c|#l:x_y\n"
+            "spire_server.t:5.000000|ms|#l:x_y\nspire_server.t:7.000000|ms|#l:x_y\n");
+}
+
+TEST_F(MetricsTest, series_obey_the_filters_and_the_limit) {
+  TelemetryConfig config;
+  config.prometheus.emplace();
+  config.blocked_prefixes = {"spire_server.secret"};
+  auto metrics = open(std::move(config));
+  metrics->counter("secret.a", {})->put(1);
+  EXPECT_THAT(metrics->prometheus_page(), Not(HasSubstr("secret")));
+  for (std::size_t i = 0; i <= kMetricSeriesMax; ++i) {
+    std::string number = std::to_string(i);
+    const std::array<MetricLabel, 1> labels{MetricLabel{"i", number}};
+    metrics->counter("c", labels)->put(1);
+  }
+  EXPECT_TRUE(log_.has("Too many metric series, dropping new ones"));
+}
+
+TEST_F(MetricsTest, finished_rpcs_are_counted_by_method_and_status) {
+  auto metrics = open_prometheus();
+  RpcMetrics calls(*metrics, [](std::string_view method) {
+    return method == "/quiet" ? std::string() : "rpc" + std::string(method.substr(1));
+  });
+  for (int i = 0; i < 3; ++i) {
+    calls.finished("/a", Code::kOk, 2ms);
+    calls.finished("/quiet", Code::kOk, 2ms);
+  }
+  calls.finished("/a", Code::kNotFound, 5ms);
+  for (int i = 0; i < 1000; ++i) {
+    calls.finished("/many" + std::to_string(i), Code::kOk, 1ms);
+  }
+  calls.finished("/many999", Code::kOk, 1ms);
+  EXPECT_THAT(
+      metrics->prometheus_page(),
+      AllOf(HasSubstr("spire_server_rpca{status=\"OK\"} 3\n"),
+            HasSubstr("spire_server_rpca{status=\"NotFound\"} 1\n"),
+            HasSubstr("spire_server_rpca_elapsed_time_sum{status=\"OK\"} 6\n"),
+            HasSubstr("spire_server_rpcmany999{status=\"OK\"} 2\n"), Not(HasSubstr("quiet"))));
 }
 
 TEST(MetricNames, rpc_keys_are_spires) {

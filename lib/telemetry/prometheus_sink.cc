@@ -32,17 +32,7 @@ class Sink final : public PrometheusSink {
  public:
   explicit Sink(Logger log) : log_(std::move(log)) {}
 
-  void count(const Metric& metric) override {
-    if (metric.value < 0) {
-      return;  // a counter never falls
-    }
-    auto* counter = find<prometheus::Counter>(metric, 'c', [](const std::string& name) {
-      return prometheus::BuildCounter().Name(name).Help(name);
-    });
-    if (counter != nullptr) {
-      counter->Increment(metric.value);
-    }
-  }
+  void count(const Metric& metric) override { put(find_counter(metric), metric.value); }
 
   void gauge(const Metric& metric) override {
     auto* gauge = find<prometheus::Gauge>(metric, 'g', [](const std::string& name) {
@@ -53,16 +43,13 @@ class Sink final : public PrometheusSink {
     }
   }
 
-  void sample(const Metric& metric) override {
-    static const prometheus::Summary::Quantiles kQuantiles = {
-        {0.5, 0.05}, {0.9, 0.01}, {0.99, 0.001}};
-    auto* summary = find<prometheus::Summary>(
-        metric, 's',
-        [](const std::string& name) { return prometheus::BuildSummary().Name(name).Help(name); },
-        kQuantiles, std::chrono::milliseconds(10'000), 5);
-    if (summary != nullptr) {
-      summary->Observe(metric.value);
-    }
+  void sample(const Metric& metric) override { put(find_summary(metric), metric.value); }
+
+  std::unique_ptr<MetricSeries> counter(Metric metric) override {
+    return std::make_unique<Found<prometheus::Counter>>(find_counter(metric));
+  }
+  std::unique_ptr<MetricSeries> sampler(Metric metric) override {
+    return std::make_unique<Found<prometheus::Summary>>(find_summary(metric));
   }
 
   std::string page() override {
@@ -77,6 +64,42 @@ class Sink final : public PrometheusSink {
     std::unordered_map<std::string, void*> series;
     bool warned = false;
   };
+
+  static void put(prometheus::Counter* counter, double value) {
+    if (counter != nullptr && value >= 0) {  // a counter never falls
+      counter->Increment(value);
+    }
+  }
+  static void put(prometheus::Summary* summary, double value) {
+    if (summary != nullptr) {
+      summary->Observe(value);
+    }
+  }
+
+  // Series are never removed, so a found one stays.
+  template <class M>
+  class Found final : public MetricSeries {
+   public:
+    explicit Found(M* series) : series_(series) {}
+    void put(double value) override { Sink::put(series_, value); }
+
+   private:
+    M* series_;
+  };
+
+  prometheus::Counter* find_counter(const Metric& metric) {
+    return find<prometheus::Counter>(metric, 'c', [](const std::string& name) {
+      return prometheus::BuildCounter().Name(name).Help(name);
+    });
+  }
+  prometheus::Summary* find_summary(const Metric& metric) {
+    static const prometheus::Summary::Quantiles kQuantiles = {
+        {0.5, 0.05}, {0.9, 0.01}, {0.99, 0.001}};
+    return find<prometheus::Summary>(
+        metric, 's',
+        [](const std::string& name) { return prometheus::BuildSummary().Name(name).Help(name); },
+        kQuantiles, std::chrono::milliseconds(10'000), 5);
+  }
 
   // The series, made on first use; null when it cannot be. Series are never removed, so the
   // pointer may be used without the lock.
