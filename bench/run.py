@@ -3,7 +3,7 @@
 """Measures what exists and writes the table of docs/benchmarks.md.
 
   ./dev bench                        builds, then runs this
-  python3 bench/run.py [--programs FOLDER] [--out FILE] [--entries N] [--only raw|server|agent]
+  python3 bench/run.py [--programs FOLDER] [--out FILE] [--entries N] [--only raw|server|agent|scale]
                        [--build FOLDER]
 
 CPU time is the process's own, from /proc/<pid>/task/*/schedstat. The programs run in a temporary
@@ -28,6 +28,8 @@ import table  # noqa: E402
 
 STEP_SECONDS_MAX = 180
 START_ROUNDS = 10
+FLEET_AGENTS = 1_000
+FLEET_ENTRIES = 100_000
 
 STARTED = time.monotonic()
 BUILD = os.path.join(ROOT, "build/release")  # --build
@@ -37,17 +39,26 @@ def say(text):
     print(f"[{time.monotonic() - STARTED:6.1f} s] {text}", flush=True)
 
 
+def take(figures, process, until=None):
+    """Figures as they are printed: all, or up to the one of this name."""
+    for line in process.stdout:
+        figure = json.loads(line)
+        name = figure.pop("name")
+        figures[name] = figure
+        say(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in figure.items()))
+        if name == until:
+            return
+    if until:
+        raise RuntimeError(f"no figure {until}")
+
+
 def load(figures, verb, *arguments):
     """Runs one measurement of the load program and takes its figures as they come."""
     process = subprocess.Popen(
         [os.path.join(BUILD, "bench-bin/load"), verb, *map(str, arguments)],
         stdout=subprocess.PIPE, text=True)
     try:
-        for line in process.stdout:
-            figure = json.loads(line)
-            name = figure.pop("name")
-            figures[name] = figure
-            say(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in figure.items()))
+        take(figures, process)
         if process.wait(STEP_SECONDS_MAX) != 0:
             raise RuntimeError(f"load {verb} failed")
     finally:
@@ -126,6 +137,31 @@ def measure_agent(figures, world):
     start_times(figures, world, "agent")
 
 
+def measure_scale(figures, programs):
+    """An operator's change until a waiting workload has it, in a fleet."""
+    with fixture.Fixture(programs) as world:
+        say(f"scale: {FLEET_AGENTS:,} agents and {FLEET_ENTRIES:,} entries")
+        server = world.start("server")
+        world.write_bundle()
+        fleet = subprocess.Popen(
+            [os.path.join(BUILD, "bench-bin/load"), "fleet", "--pid", str(server), "--socket",
+             world.socket_of("server"), "--address", "127.0.0.1", "--port", str(world.port),
+             "--trust-domain", fixture.DOMAIN, "--agents", str(FLEET_AGENTS), "--entries",
+             str(FLEET_ENTRIES)], stdout=subprocess.PIPE, text=True)
+        try:
+            take(figures, fleet, "fleet")
+            token = world.join_token()
+            pid = world.start("agent", "-joinToken", token)
+            load(figures, "agent", "--pid", pid, "--socket", world.socket_of("agent"), "--admin",
+                 world.socket_of("server"), "--trust-domain", fixture.DOMAIN, "--parent",
+                 f"/spire/agent/join_token/{token}", "--part", "propagate", "--prefix", "scale_")
+            if fleet.poll() is not None:
+                raise RuntimeError("the fleet has ended")
+        finally:
+            fleet.kill()
+            fleet.wait()
+
+
 def measure_sizes(figures, programs):
     for name in ("server", "agent"):
         program = os.path.join(programs, f"spire-{name}")
@@ -187,7 +223,7 @@ def main():
     parser.add_argument("--programs", default=os.path.join(ROOT, "build/bin"))
     parser.add_argument("--out", default=os.path.join(ROOT, "docs/benchmarks.md"))
     parser.add_argument("--entries", type=int, default=28_000)
-    parser.add_argument("--only", choices=("raw", "server", "agent"),
+    parser.add_argument("--only", choices=("raw", "server", "agent", "scale"),
                         help="print this part only, write nothing")
     parser.add_argument("--build", default=BUILD, help="where the group bench was built")
     options = parser.parse_args()
@@ -201,6 +237,8 @@ def main():
             measure_server(figures, world, options.entries)
         if options.only in (None, "agent"):
             measure_agent(figures, world)
+    if options.only in (None, "scale"):
+        measure_scale(figures, os.path.abspath(options.programs))
     if options.only:
         return
     measure_sizes(figures, options.programs)

@@ -127,4 +127,8 @@ def build(figures):
                   250)
     table.latency("entry updated → the stream has the change", "entry_update", 50, 250)
     table.latency("entry deleted → the SVID is gone from the stream", "entry_delete", 50, 250)
+    scale = "the same with 1,000 more agents connected and 100,000 other entries: "
+    table.latency(scale + "created", "scale_entry_create", 50, 250)
+    table.latency(scale + "updated", "scale_entry_update", 50, 250)
+    table.latency(scale + "deleted", "scale_entry_delete", 50, 250)
     return table

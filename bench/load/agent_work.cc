@@ -28,6 +28,8 @@ class AgentWork {
   explicit AgentWork(const Arguments& arguments)
       : pid_(static_cast<pid_t>(arguments.number("pid"))),
         rounds_(static_cast<int>(arguments.number("rounds", 200))),
+        part_(arguments.options.contains("part") ? arguments.text("part") : ""),
+        prefix_(arguments.options.contains("prefix") ? arguments.text("prefix") : ""),
         socket_(arguments.text("socket")),
         parent_(arguments.text("parent")),
         admin_(world_, arguments.text("admin"), arguments.text("trust-domain")) {}
@@ -35,9 +37,11 @@ class AgentWork {
   void run() {
     admin_.create(entry("base"));
     wait_for_identity();
-    fetch();
-    jwt();
-    streams();
+    if (part_.empty()) {
+      fetch();
+      jwt();
+      streams();
+    }
     propagate();
   }
 
@@ -226,17 +230,19 @@ class AgentWork {
     CHECK(response.results_size() == 1 && response.results(0).status().code() == 0);
   }
 
-  static void report_rounds(const char* name, Figure figure) {
+  void report_rounds(const char* name, Figure figure) const {
     figure.operations = figure.latencies.size();
     for (double latency : figure.latencies) {
       figure.seconds += latency / 1e6;
     }
-    report(name, std::move(figure));
+    report(prefix_ + name, std::move(figure));
   }
 
   World world_;
   pid_t pid_;
   int rounds_;
+  std::string part_;    // "propagate": only that
+  std::string prefix_;  // of the figures' names
   std::string socket_;
   std::string parent_;
   Admin admin_;

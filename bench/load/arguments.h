@@ -23,6 +23,7 @@ Arguments parse_arguments(int argc, char** argv);
 // The measurements; each prints one JSON line per figure.
 int measure_server(const Arguments& arguments);
 int measure_agent(const Arguments& arguments);
+int measure_fleet(const Arguments& arguments);
 int measure_start(const Arguments& arguments);
 int measure_empty_call(const Arguments& arguments);
 int measure_idle(const Arguments& arguments);

@@ -5,6 +5,9 @@
 //   load server --pid N --socket ADMIN --address HOST --port N --trust-domain NAME
 //               [--attestations N] [--entries N] [--part x509|mint|jwt|sync|create|list]
 //   load agent  --pid N --socket WORKLOAD --admin ADMIN --trust-domain NAME --parent PATH
+//               [--rounds N] [--part propagate] [--prefix TEXT]
+//   load fleet  --pid N --socket ADMIN --address HOST --port N --trust-domain NAME
+//               [--agents N] [--entries N]: stays until it is ended
 //   load start  --socket PATH [--rounds N] --name FIGURE -- COMMAND...
 //   load idle   --pid N --name PREFIX [--seconds N]
 //   load empty-call
@@ -62,6 +65,9 @@ int run(int argc, char** argv) {
   if (verb == "agent") {
     return measure_agent(arguments);
   }
+  if (verb == "fleet") {
+    return measure_fleet(arguments);
+  }
   if (verb == "start") {
     return measure_start(arguments);
   }
@@ -71,7 +77,7 @@ int run(int argc, char** argv) {
   if (verb == "empty-call") {
     return measure_empty_call(arguments);
   }
-  fmt::print(stderr, "usage: load server|agent|start|idle|empty-call [--name value]...\n");
+  fmt::print(stderr, "usage: load server|agent|fleet|start|idle|empty-call [--name value]...\n");
   return 2;
 }
 
