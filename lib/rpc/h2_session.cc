@@ -132,12 +132,13 @@ H2Session::H2Session(io::Loop& loop, std::shared_ptr<Scratch> scratch,
       scratch_(std::move(scratch)),
       connection_(std::move(connection)),
       peer_(connection_->peer()),
+      slot_(settings.server ? &scratch_->pages : nullptr),
       is_server_(settings.server),
       keepalive_interval_(settings.keepalive_interval),
       keepalive_timeout_(settings.keepalive_timeout),
       timer_(loop) {
-  auto make = settings.server ? nghttp2_session_server_new2 : nghttp2_session_client_new2;
-  CHECK(make(&session_, Callbacks::table(), this, Callbacks::options()) == 0);
+  auto make = settings.server ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
+  CHECK(make(&session_, Callbacks::table(), this, Callbacks::options(), slot_.mem()) == 0);
   std::array<nghttp2_settings_entry, 3> entries = {
       {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits::kWindowBytes},
        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings.header_list_bytes_max},

@@ -21,14 +21,16 @@
 #include "lib/io/connection.h"
 #include "lib/io/loop.h"
 #include "lib/rpc/framing.h"
+#include "lib/rpc/session_pages.h"
 
 namespace steeple::rpc {
 
-// Buffers that all connections of one server or channel share: none is in use across turns of the
-// loop, so an idle connection holds no buffer.
+// What all connections of one server or channel share. The buffers are not in use across turns of
+// the loop, so an idle connection holds none.
 struct Scratch {
   std::vector<char> in = std::vector<char>(std::size_t{64} << 10);
   std::string out;
+  SessionPages pages;
 };
 
 inline constexpr std::size_t kHeaderOverheadBytes = 32;  // per field, RFC 9113 6.5.2
@@ -117,6 +119,7 @@ class H2Session : public std::enable_shared_from_this<H2Session> {
   const std::shared_ptr<Scratch> scratch_;
   std::unique_ptr<io::Connection> connection_;
   const std::shared_ptr<const io::Peer> peer_;
+  SessionPages::Slot slot_;
   nghttp2_session* session_ = nullptr;
   std::string pending_;  // generated, not yet taken by the socket
   const bool is_server_;

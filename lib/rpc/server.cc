@@ -84,6 +84,7 @@ void ServerCore::trim_memory_later() {
   trim_.start(kTrimDelay, [this] {
     closed_since_trim_ = 0;
     ::malloc_trim(0);
+    scratch->pages.trim();
   });
 }
 
