@@ -149,6 +149,15 @@ TEST_P(AuthorizerTest, AnExpiredSvidIsRefusedOnAnOpenConnection) {
   EXPECT_EQ(refusal("1"), PermissionDeniedDetails::AGENT_EXPIRED);
 }
 
+// The index tells a ban to open streams, which then ask whether their caller is still allowed.
+TEST_P(AuthorizerTest, WhoHearsOfABanFromTheDatastoreFindsItInForce) {
+  ASSERT_EQ(refusal("1"), std::nullopt);
+  std::optional<PermissionDeniedDetails::Reason> found;
+  auto subscription = store_->subscribe([&](const ChangeBatch&) { found = refusal("1"); });
+  ban();
+  EXPECT_EQ(found, PermissionDeniedDetails::AGENT_BANNED);
+}
+
 // Bans and new attestations from one thread, calls from others: what was acknowledged holds for
 // every call that begins after it.
 TEST_P(AuthorizerTest, NoCallThatBeginsAfterABanWasAnsweredIsAllowed) {
