@@ -4,7 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "agent/api/admin_api.h"
 #include "agent/api/workload_api.h"
@@ -28,6 +31,10 @@ constexpr auto kStopGrace = std::chrono::milliseconds(200);
 constexpr mode_t kPublicSocketMode = 0777;
 constexpr mode_t kAdminSocketMode = 0770;
 constexpr mode_t kSocketFolderMode = 0755;
+
+// Services whose connections the reference counts, and its names for them.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kAdminApis = {
+    {{"/spire.agent.debug.v1.Debug/", "debug"}, {"/spire.api.agent.logger.v1.Logger/", "logger"}}};
 
 // "/SpiffeWorkloadAPI/FetchX509SVID" -> "rpc.workload_api.fetch_x509svid", as the reference names
 // it; other services by the general rule.
@@ -265,8 +272,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
       return;  // unknown methods must not make series
     }
     rpc_metrics_.finished(call.method, code, took);
-    for (auto [service, api] : {std::pair("/spire.agent.debug.", "debug"),
-                                std::pair("/spire.api.agent.logger.", "logger")}) {
+    for (const auto& [service, api] : kAdminApis) {
       if (call.method.starts_with(service)) {
         // One call at a time, on the loop: none is open between two.
         deps_.metrics.count(fmt::format("{}_api.connection", api));

@@ -54,6 +54,7 @@ class ConnectionPool final : public Database {
       : options_(std::move(options)),
         uri_(std::move(uri)),
         version_(writer->version()),
+        stamp_(writer->stamp_source()),
         shared_(writer->in_memory()) {
     idle_.lock()->writer = std::move(writer);
   }
@@ -71,7 +72,7 @@ class ConnectionPool final : public Database {
     return lease_reader();
   }
   std::string version() const override { return version_; }
-  bool one_writer() const override { return true; }
+  std::optional<Stamp> stamp() override { return stamp_ ? stamp_() : std::nullopt; }
 
   void give_back(std::unique_ptr<Connection> connection, bool writer) {
     {
@@ -99,6 +100,7 @@ class ConnectionPool final : public Database {
   Options options_;
   std::string uri_;
   std::string version_;
+  StampSource stamp_;  // valid while the writer is open, and that is never closed
   bool shared_;
   Guarded<Idle> idle_;
   std::condition_variable writer_back_, reader_back_;

@@ -35,6 +35,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/result.h"
+#include "lib/sql/stamp.h"
 
 namespace steeple::sql {
 
@@ -163,8 +164,9 @@ class Database {
   virtual Result<Lease> write() = 0;
   virtual Result<Lease> read() = 0;
   virtual std::string version() const = 0;  // of the database engine
-  // True when no other server can write to it: SQLite belongs to one server.
-  virtual bool one_writer() const { return false; }
+  // Two equal stamps: between them nothing was committed, by any connection of any process; what
+  // was read after the first still holds. Costs no system call. Nothing: it cannot be told.
+  virtual std::optional<Stamp> stamp() { return std::nullopt; }
 };
 
 // Opens or creates. SQLite: WAL, synchronous=FULL (an acknowledged commit survives a power cut),

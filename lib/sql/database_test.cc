@@ -4,11 +4,15 @@
 
 #include "lib/sql/database.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 
@@ -214,6 +218,97 @@ TEST(Database, UriFormsOfTheConnectionStringOpenTheSameFile) {
     auto read = database->read().take();
     EXPECT_TRUE(read.query("SELECT a FROM t").ok()) << form;
   }
+}
+
+class StampTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto write = database_->write().take();
+    ASSERT_TRUE(write.execute("CREATE TABLE t (a integer); INSERT INTO t VALUES (0)").ok());
+    ASSERT_TRUE(write.commit().ok());
+  }
+  static void add(Database& database) {
+    auto write = database.write().take();
+    ASSERT_TRUE(write.run("UPDATE t SET a = a + 1").ok());
+    ASSERT_TRUE(write.commit().ok());
+  }
+  static std::int64_t value(Database& database) {
+    auto read = database.read().take();
+    auto rows = read.query("SELECT a FROM t").take();
+    EXPECT_TRUE(rows.next().take());
+    return rows.integer(0);
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<Database> database_ = open_database(file_options(folder_.file("db"))).take();
+};
+
+TEST_F(StampTest, StaysWhenNothingWasCommitted) {
+  auto stamp = database_->stamp();
+  ASSERT_TRUE(stamp.has_value());
+  EXPECT_EQ(value(*database_), 0);
+  {
+    auto write = database_->write().take();
+    ASSERT_TRUE(write.run("UPDATE t SET a = 7").ok());
+  }  // rolled back
+  EXPECT_EQ(database_->stamp(), stamp);
+}
+
+TEST_F(StampTest, IsAnotherOneAfterACommitOfOursOfAnotherConnectionAndOfAnotherProcess) {
+  auto before = database_->stamp();
+  add(*database_);
+  auto after = database_->stamp();
+  ASSERT_TRUE(after.has_value());
+  EXPECT_NE(before, after);
+  {
+    auto other = open_database(file_options(folder_.file("db"))).take();
+    EXPECT_EQ(other->stamp(), after);
+    add(*other);
+    EXPECT_EQ(other->stamp(), database_->stamp());
+  }
+  EXPECT_NE(database_->stamp(), after);
+  after = database_->stamp();
+  ASSERT_EQ(
+      std::system(fmt::format("sqlite3 '{}' 'UPDATE t SET a = 9'", folder_.file("db")).c_str()), 0);
+  EXPECT_NE(database_->stamp(), after);
+  EXPECT_EQ(value(*database_), 9);
+}
+
+TEST_F(StampTest, OutlivesACheckpointThatEmptiesTheLog) {
+  auto other = open_database(file_options(folder_.file("db"))).take();
+  ASSERT_EQ(std::system(fmt::format("sqlite3 '{}' 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null",
+                                    folder_.file("db"))
+                            .c_str()),
+            0);
+  auto before = database_->stamp();
+  add(*other);
+  EXPECT_NE(database_->stamp(), before);
+}
+
+TEST_F(StampTest, EqualStampsAroundAReadMeanEqualValues) {
+  constexpr int kCommits = 200;
+  auto other = open_database(file_options(folder_.file("db"))).take();
+  std::map<std::array<std::uint32_t, 12>, std::int64_t> seen;
+  {
+    std::jthread writer([&] {
+      for (int i = 0; i < kCommits; ++i) {
+        add(*other);
+      }
+    });
+    for (std::int64_t read = 0; read < kCommits;) {
+      auto before = database_->stamp();
+      read = value(*database_);
+      if (before && before == database_->stamp()) {
+        auto [at, fresh] = seen.emplace(before->words, read);
+        ASSERT_EQ(at->second, read);
+      }
+    }
+  }
+  EXPECT_FALSE(seen.empty());
+}
+
+TEST(Database, InMemoryHasNoStamp) {
+  EXPECT_EQ(open_memory_database().take()->stamp(), std::nullopt);
 }
 
 }  // namespace

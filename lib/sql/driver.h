@@ -5,7 +5,9 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +15,9 @@
 #include "lib/sql/database.h"
 
 namespace steeple::sql {
+
+// For Database::stamp; any thread, while its connection is open.
+using StampSource = std::function<std::optional<Stamp>()>;
 
 class Connection {
  public:
@@ -26,6 +31,8 @@ class Connection {
   virtual std::string version() const = 0;
   // True when each connection would see a database of its own.
   virtual bool in_memory() const = 0;
+  // Empty when there are no stamps to be had.
+  virtual StampSource stamp_source() { return {}; }
 
   virtual std::string_view begin_writing() const = 0;  // takes the writer's lock at once
   virtual std::string_view begin_reading() const = 0;

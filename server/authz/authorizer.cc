@@ -113,13 +113,13 @@ Result<bool> Authorizer::by_entries(CallerClasses classes, Caller& caller) {
 
 Result<void> Authorizer::check_agent(Caller& caller) {
   const spiffe::SpiffeId& id = *caller.id();
+  const std::string& serial = caller.peer().leaf_serial;
   if (deps_.clock.now() > caller.peer().leaf_not_after) {
     LOG_ERROR(caller.log(), "Agent SVID is expired");
     return denied(PermissionDeniedDetails::AGENT_EXPIRED,
                   fmt::format("agent \"{}\" SVID is expired", id.text()));
   }
-  auto node = TRY(nodes_.get(id).during("unable to look up agent information"));
-  const std::string& serial = caller.peer().leaf_serial;
+  auto node = TRY(nodes_.get(id, serial).during("unable to look up agent information"));
   if (!node || node->banned() || node->new_serial != serial || node->serial == serial) {
     return check_node(caller, node);
   }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The records of the agents that call, in memory: every call of an agent is checked against its
-// record, and a database would be asked the same thing thousands of times a second. A record is
-// dropped in the transaction's wake, before the call that changed it is answered: who was banned,
-// evicted or renewed is seen as such by the next call. Any thread; `get` may block.
+// record, and the database would be asked the same thing thousands of times a second. A record is
+// used as long as the database's stamp says that nothing was committed since it was read, by this
+// process or another one: who was banned, evicted or renewed is seen as such by the next call.
 //
-// That holds as long as the datastore tells every change (Datastore::tells_all_changes). When other
-// servers write to the same database a record is used for `staleness_max` only, by default never.
+// Where there are no stamps a record is read at each call, unless max_attested_node_info_staleness
+// allows an older one; that one can only confirm its serial number. Any thread; `get` may block.
 
 #pragma once
 
-#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -26,33 +26,29 @@ using AttestedNodePtr = std::shared_ptr<const AttestedNode>;
 
 class NodeRecords {
  public:
-  NodeRecords(Datastore& datastore, Clock& clock, Duration staleness_max);
+  NodeRecords(Datastore& datastore, Clock& clock, Duration staleness_max)
+      : datastore_(datastore), clock_(clock), staleness_max_(staleness_max) {}
   NodeRecords(const NodeRecords&) = delete;
   NodeRecords& operator=(const NodeRecords&) = delete;
 
-  // Null: there is no such agent. Without its selectors.
-  Result<AttestedNodePtr> get(const spiffe::SpiffeId& id);
-  std::size_t held() { return shared_.lock()->records.size(); }
+  // For a caller with an SVID of this serial number. Null: there is no such agent. Without its
+  // selectors.
+  Result<AttestedNodePtr> get(const spiffe::SpiffeId& id, std::string_view serial);
 
  private:
   struct Record {
     AttestedNodePtr node;
+    std::optional<sql::Stamp> stamp;  // from before it was read
     SteadyTime read;
   };
-  struct Shared {
-    std::unordered_map<std::string, Record> records;
-    // Counts what was told. What was read before a change must not be kept after it.
-    std::uint64_t changes = 0;
-  };
 
-  void changed(const ChangeBatch& batch);
+  AttestedNodePtr find(const spiffe::SpiffeId& id, std::string_view serial,
+                       const std::optional<sql::Stamp>& stamp, SteadyTime now);
 
   Datastore& datastore_;
   Clock& clock_;
-  const bool told_;
   const Duration staleness_max_;
-  Guarded<Shared> shared_;
-  std::unique_ptr<Datastore::Subscription> subscription_;  // last: no call after it has gone
+  Guarded<std::unordered_map<std::string, Record>> records_;
 };
 
 }  // namespace steeple::server

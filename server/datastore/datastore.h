@@ -25,6 +25,7 @@
 
 #include "lib/base/result.h"
 #include "lib/jose/bundle.h"
+#include "lib/sql/stamp.h"
 #include "server/datastore/types.h"
 
 namespace steeple::server {
@@ -199,9 +200,8 @@ class Datastore {
   };
   // Tells the listeners of a change that another process made (event_follower.h).
   virtual void announce(ChangeBatch batch) = 0;
-  // True when nobody else writes to this database: then the listeners hear of every change, and
-  // what they keep in memory is never older than the database.
-  virtual bool tells_all_changes() const = 0;
+  // See sql::Database::stamp.
+  virtual std::optional<sql::Stamp> stamp() = 0;
   // Until the subscription dies; then no call is under way any more.
   virtual std::unique_ptr<Subscription> subscribe(ChangeListener listener) = 0;
 

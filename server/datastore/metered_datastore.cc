@@ -69,17 +69,14 @@ class MeteredDatastore final : public Datastore {
                                    const AttestedNodeMask& mask) override {
     return counted("datastore.node.update", [&] { return store_->update_node(node, mask); });
   }
-  // Counts as what the reference does one after the other; a known node's new serial as a creation,
-  // because from outside the two are one.
   Result<Attested> attest_node(const NodeAttestation& attestation) override {
-    auto attest = [&] {
-      return counted("datastore.node.create", [&] {
-        return counted("datastore.node.selectors.set",
-                       [&] { return store_->attest_node(attestation); });
+    // One transaction of what the reference does in three calls.
+    auto store = [&] {
+      return counted("datastore.node.selectors.set", [&] {
+        return counted("datastore.node.create", [&] { return store_->attest_node(attestation); });
       });
     };
-    return attestation.join_token.empty() ? attest()
-                                          : counted("datastore.join_token.delete", attest);
+    return attestation.join_token.empty() ? store() : counted("datastore.join_token.delete", store);
   }
   Result<std::optional<AttestedNode>> activate_node_serial(const spiffe::SpiffeId& id,
                                                            std::string_view serial) override {
@@ -248,7 +245,7 @@ class MeteredDatastore final : public Datastore {
                      [&] { return store_->prune_events(created_before); });
     });
   }
-  bool tells_all_changes() const override { return store_->tells_all_changes(); }
+  std::optional<sql::Stamp> stamp() override { return store_->stamp(); }
   void announce(ChangeBatch batch) override { return store_->announce(std::move(batch)); }
   std::unique_ptr<Subscription> subscribe(ChangeListener listener) override {
     return store_->subscribe(std::move(listener));

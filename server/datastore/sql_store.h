@@ -117,7 +117,7 @@ class SqlStore final : public Datastore {
   Result<void> prune_events(std::int64_t created_before) override;
 
   void announce(ChangeBatch batch) override;
-  bool tells_all_changes() const override { return database_->one_writer(); }
+  std::optional<sql::Stamp> stamp() override { return database_->stamp(); }
   std::unique_ptr<Subscription> subscribe(ChangeListener listener) override;
   Result<std::optional<spiffe::TrustDomain>> foreign_trust_domain(
       const spiffe::TrustDomain& own) override;
