@@ -10,7 +10,6 @@ namespace steeple::rpc {
 namespace {
 
 constexpr std::size_t kOutputChunkBytes = std::size_t{64} << 10;
-constexpr std::size_t kTlsRecordBytes = std::size_t{16} << 10;
 constexpr int kReadsPerTurn = 8;  // then other connections get their turn
 constexpr std::uint32_t kDeflateTableBytes = 1024;
 constexpr auto kLingerMax = std::chrono::seconds(1);
@@ -270,9 +269,8 @@ bool H2Session::read_some() {
     if (leaving_) {
       return true;
     }
-    // Less than asked for: a plain socket has no more now. TLS gives a record at a time; after a
-    // short one there is seldom another, and if there is the connection tells again.
-    if (got.bytes < (peer_->tls ? kTlsRecordBytes : in.size())) {
+    // Less than asked for: a plain socket has no more now. TLS may hold a decrypted rest.
+    if (got.bytes < in.size() && !peer_->tls) {
       return true;
     }
   }
