@@ -527,6 +527,7 @@ TEST_F(AgentTest, ThousandsOfCancelledFetchesLeaveNothingBehind) {
   Workload web(world, 100, 1000);
   for (int round = 0; round < 40; ++round) {
     std::vector<decltype(web.x509())> streams;
+    streams.reserve(50);
     for (int i = 0; i < 50; ++i) {
       streams.push_back(web.x509());
     }
@@ -549,6 +550,7 @@ TEST_F(AgentTest, CancelledFetchesCostNoAttestationOnWorkers) {
   Workload greedy(world, 100, 1000), modest(world, 101, 1000);
   for (int round = 0; round < 40; ++round) {
     std::vector<decltype(greedy.x509())> streams;
+    streams.reserve(50);
     for (int i = 0; i < 50; ++i) {
       streams.push_back(greedy.x509());
     }

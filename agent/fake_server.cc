@@ -55,7 +55,7 @@ class FakeServer::Impl {
 
   void add_to(rpc::Server& server) {
     server.stream("/spire.api.server.agent.v1.Agent/AttestAgent",
-                  [this](StreamPtr stream) { attest(stream); });
+                  [this](const StreamPtr& stream) { attest(stream); });
     unary<agent_v1::RenewAgentRequest, agent_v1::RenewAgentResponse>(
         server, "/spire.api.server.agent.v1.Agent/RenewAgent", &Impl::renew);
     if (s_.options.post_status) {
@@ -70,7 +70,7 @@ class FakeServer::Impl {
         server, "/spire.api.server.entry.v1.Entry/GetAuthorizedEntries", &Impl::all_entries);
     if (s_.options.sync_rpc) {
       server.stream("/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries",
-                    [this](StreamPtr stream) { sync(stream); });
+                    [this](const StreamPtr& stream) { sync(stream); });
     }
     unary<svid_v1::BatchNewX509SVIDRequest, svid_v1::BatchNewX509SVIDResponse>(
         server, "/spire.api.server.svid.v1.SVID/BatchNewX509SVID", &Impl::batch);

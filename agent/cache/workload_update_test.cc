@@ -23,6 +23,7 @@ TEST(WorkloadUpdateTest, TheSameContentIsTheSameBytes) {
   x509::FakeAuthority authority("example.org", FakeClock().now());
   Bytes der = authority.certificate()->der();
   std::vector<TrustBundlePtr> federated;
+  federated.reserve(20);
   for (int i = 0; i < 20; ++i) {
     federated.push_back(bundle_of("other" + std::to_string(i) + ".org", der));
   }

@@ -34,9 +34,10 @@ struct EntryOptions {
   std::vector<spiffe::TrustDomain> federates_with = {};
 };
 
-EntryPtr entry(const std::string& id, std::vector<std::string> selectors, EntryOptions options = {},
-               const std::string& path = {}) {
+EntryPtr entry(const std::string& id, const std::vector<std::string>& selectors,
+               const EntryOptions& options = {}, const std::string& path = {}) {
   std::vector<Selector> list;
+  list.reserve(selectors.size());
   for (const std::string& value : selectors) {
     list.push_back(sel(value));
   }

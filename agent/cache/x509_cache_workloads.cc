@@ -146,6 +146,7 @@ WorkloadUpdatePtr X509Cache::Core::build(const Workload& workload) const {
     }
   }
   std::vector<TrustBundlePtr> federated_list;
+  federated_list.reserve(federated.size());
   for (auto& [domain, bundle] : federated) {
     federated_list.push_back(std::move(bundle));
   }

@@ -199,7 +199,7 @@ Result<void> watch(const WorkloadFlags& flags, cli::Environment& environment) {
            },
        .on_error =
            [&](const Error& error) {
-             environment.err << rpc::go_text(error) << std::endl;
+             environment.err << rpc::go_text(error) << "\n" << std::flush;
              if (error.code == Code::kInvalidArgument) {
                hopeless.set_value(error);
              }

@@ -9,8 +9,8 @@ namespace steeple::agent {
 
 class BundleSync::Core : public std::enable_shared_from_this<Core> {
  public:
-  Core(ServerApi& server, bool own, std::set<spiffe::TrustDomain> federated, TrustBundles known,
-       Logger log, Done done)
+  Core(ServerApi& server, bool own, const std::set<spiffe::TrustDomain>& federated,
+       TrustBundles known, Logger log, Done done)
       : server_(server),
         own_(own),
         waiting_(federated.begin(), federated.end()),

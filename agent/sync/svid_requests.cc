@@ -211,6 +211,7 @@ class SvidRequests::Core : public std::enable_shared_from_this<Core> {
     retry_at_ = now + backoff_.next(deps_.random);
     awaited_retry_at_ = now + awaited_backoff_.next(deps_.random);
     std::vector<std::string> ids;
+    ids.reserve(entries.size());
     for (const EntryPtr& entry : entries) {
       ids.push_back(entry->id);
     }

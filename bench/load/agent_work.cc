@@ -66,7 +66,7 @@ class AgentWork {
   };
   using OnUpdate = std::function<void(Result<X509SVIDResponse>)>;
 
-  Workload open(OnUpdate on_update) {
+  Workload open(const OnUpdate& on_update) {
     Workload out;
     out.channel = world_.local(socket_);
     rpc::StreamReply reply;

@@ -14,7 +14,7 @@ namespace agent_v1 = ::spire::api::server::agent::v1;
 namespace bundle_v1 = ::spire::api::server::bundle::v1;
 namespace entry_v1 = ::spire::api::server::entry::v1;
 
-Admin::Admin(World& world, const std::string& socket, std::string trust_domain)
+Admin::Admin(World& world, const std::string& socket, const std::string& trust_domain)
     : world_(world),
       trust_domain_(spiffe::TrustDomain::parse(trust_domain).take()),
       channel_(world.local(socket)) {}
@@ -76,7 +76,7 @@ std::shared_ptr<const tls::ClientPolicy> ServerSide::policy(
     std::shared_ptr<const tls::Identity> own) const {
   auto policy = std::make_shared<tls::ClientPolicy>();
   if (own) {
-    policy->identity = [own] { return own; };
+    policy->identity = [own = std::move(own)] { return own; };
   }
   policy->verify_server = tls::verify_spire_server(
       trust_domain, [authorities = bundle](const spiffe::TrustDomain&) { return authorities; },

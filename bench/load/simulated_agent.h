@@ -21,7 +21,7 @@ namespace steeple::bench {
 // The server as its operator sees it.
 class Admin {
  public:
-  Admin(World& world, const std::string& socket, std::string trust_domain);
+  Admin(World& world, const std::string& socket, const std::string& trust_domain);
 
   rpc::Channel& channel() { return *channel_; }
   const spiffe::TrustDomain& trust_domain() const { return trust_domain_; }

@@ -71,9 +71,11 @@ class Watch {
   void publish(T value) { publish(std::make_shared<const T>(std::move(value))); }
   void publish(Value value) {
     std::vector<std::shared_ptr<const Callback>> callbacks;
+    Value published;
     {
       auto state = state_->lock();
-      state->value = value;
+      state->value = std::move(value);
+      published = state->value;
       ++state->version;
       callbacks.reserve(state->subscribers.size());
       for (const auto& [id, callback] : state->subscribers) {
@@ -81,7 +83,7 @@ class Watch {
       }
     }
     for (const auto& callback : callbacks) {
-      (*callback)(value);
+      (*callback)(published);
     }
   }
 

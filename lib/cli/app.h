@@ -95,7 +95,8 @@ Command make_command(std::string name, std::string synopsis, Bind bind, Run run,
   Command out;
   out.name = std::move(name);
   out.synopsis = std::move(synopsis);
-  out.run = [bind, run, options](std::span<const std::string> arguments, Environment& environment) {
+  out.run = [bind = std::move(bind), run = std::move(run), options](
+                std::span<const std::string> arguments, Environment& environment) {
     Flags values{};
     FlagSet flags(options.flag_set_name);
     bind(flags, values);

@@ -312,9 +312,7 @@ std::string expand_env(std::string_view text, const Environment& environment) {
     }
     out += text.substr(from, i - from);
     Name name = shell_name(text.substr(i + 1));
-    if (name.text.empty() && name.width == 0) {
-      out += '$';
-    } else if (name.text == "$") {
+    if ((name.text.empty() && name.width == 0) || name.text == "$") {
       out += '$';
     } else if (!name.text.empty()) {
       out += environment(name.text).value_or("");

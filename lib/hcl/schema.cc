@@ -146,7 +146,7 @@ std::string bounds(const KeyOptions& options, bool duration) {
 
 std::string meaning(const SchemaBase::Field& field) {
   std::string out = field.help;
-  auto add = [&out](std::string text) {
+  auto add = [&out](const std::string& text) {
     if (!text.empty()) {
       out += (out.empty() ? "" : "; ") + text;
     }

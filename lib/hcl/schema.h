@@ -121,7 +121,8 @@ class Schema final : public SchemaBase {
   // text), std::vector<std::string>, std::map<std::string, std::string>, SecretBytes, Value (the
   // subtree as it stands), or std::optional of one of them (told apart from "not set").
   template <class M>
-  Schema&& key(std::string name, M T::* member, std::string help, KeyOptions options = {}) && {
+  Schema&& key(std::string name, M T::* member, std::string help,
+               const KeyOptions& options = {}) && {
     Field field = make(std::move(name), detail::Reader<M>::kType, std::move(help), options);
     if (field.default_text.empty()) {
       field.default_text = detail::Reader<M>::text(T{}.*member);
@@ -137,7 +138,7 @@ class Schema final : public SchemaBase {
   template <class M>
   Schema&& parsed(std::string name, M T::* member,
                   std::function<Result<M>(const std::string& text)> parse, std::string help,
-                  KeyOptions options = {}) && {
+                  const KeyOptions& options = {}) && {
     Field field = make(std::move(name), "string", std::move(help), options);
     field.decode = [member, parse = std::move(parse)](
                        void* target, const std::vector<const Value*>& values, Context& context) {
@@ -160,7 +161,7 @@ class Schema final : public SchemaBase {
   // A block that is always there, with defaults.
   template <class B>
   Schema&& block(std::string name, B T::* member, const Schema<B>& schema,
-                 KeyOptions options = {}) && {
+                 const KeyOptions& options = {}) && {
     Field field = make_block(std::move(name), "block", schema, options);
     field.decode = [member, &schema](void* target, const std::vector<const Value*>& values,
                                      Context& context) {
@@ -176,7 +177,7 @@ class Schema final : public SchemaBase {
   // A block that may be missing.
   template <class B>
   Schema&& block(std::string name, std::optional<B> T::* member, const Schema<B>& schema,
-                 KeyOptions options = {}) && {
+                 const KeyOptions& options = {}) && {
     Field field = make_block(std::move(name), "block", schema, options);
     field.decode = [member, &schema](void* target, const std::vector<const Value*>& values,
                                      Context& context) {
@@ -190,7 +191,7 @@ class Schema final : public SchemaBase {
   // Repeated blocks, or a list of objects, each its own element.
   template <class B>
   Schema&& blocks(std::string name, std::vector<B> T::* member, const Schema<B>& schema,
-                  KeyOptions options = {}) && {
+                  const KeyOptions& options = {}) && {
     Field field = make_block(std::move(name), "list of blocks", schema, options);
     field.decode = [member, &schema](void* target, const std::vector<const Value*>& values,
                                      Context& context) {
@@ -204,7 +205,7 @@ class Schema final : public SchemaBase {
   // `name "label" { ... }`: one element per label, in order of appearance.
   template <class B>
   Schema&& labelled(std::string name, std::vector<std::pair<std::string, B>> T::* member,
-                    const Schema<B>& schema, KeyOptions options = {}) && {
+                    const Schema<B>& schema, const KeyOptions& options = {}) && {
     Field field = make_block(std::move(name), "labelled blocks", schema, options);
     field.decode = [member, &schema](void* target, const std::vector<const Value*>& values,
                                      Context& context) {

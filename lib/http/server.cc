@@ -68,7 +68,8 @@ Result<void> Server::listen(io::Network& network, const io::Endpoint& at, io::Li
                             tls::Handshake* handshake,
                             std::shared_ptr<const tls::ServerPolicy> policy) {
   std::weak_ptr<State> weak = state_;
-  auto accept = [weak, handshake, policy](std::unique_ptr<io::Connection> connection) {
+  auto accept = [weak, handshake,
+                 policy = std::move(policy)](std::unique_ptr<io::Connection> connection) {
     auto state = weak.lock();
     if (!state) {
       return;

@@ -102,7 +102,7 @@ class Server::Session::Parser {
   bool begun_ = false;  // a byte of the request has come
 };
 
-Server::Session::Session(std::shared_ptr<State> server, std::uint64_t id,
+Server::Session::Session(const std::shared_ptr<State>& server, std::uint64_t id,
                          std::unique_ptr<io::Connection> connection)
     : server_(server),
       loop_(server->loop),

@@ -38,7 +38,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 
 class Server::Session : public std::enable_shared_from_this<Server::Session> {
  public:
-  Session(std::shared_ptr<State> server, std::uint64_t id,
+  Session(const std::shared_ptr<State>& server, std::uint64_t id,
           std::unique_ptr<io::Connection> connection);
   ~Session();
   Session(const Session&) = delete;

@@ -141,7 +141,7 @@ struct AsioLoop::State : std::enable_shared_from_this<AsioLoop::State> {
       }
       block.push_back(std::make_unique<Descriptor>(context.get_executor()));
       boost::system::error_code ignored;
-      block.back()->assign(copy, ignored);
+      static_cast<void>(block.back()->assign(copy, ignored));
     }
     descriptor_records += kDescriptorBlock;
   }
@@ -208,7 +208,7 @@ class AsioLoop::Watcher final : public FdWatch {
   struct Part : std::enable_shared_from_this<Part> {
     Part(State& loop, int fd) : descriptor(loop.context.get_executor()) {
       boost::system::error_code error;
-      descriptor.assign(fd, error);
+      static_cast<void>(descriptor.assign(fd, error));
       CHECK(!error);
     }
 

@@ -62,7 +62,7 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
 
 }  // namespace
 
-void Server::add_health(std::function<bool()> serving) {
+void Server::add_health(const std::function<bool()>& serving) {
   add_unary<HealthCheckRequest, HealthCheckResponse>(
       *this, "/grpc.health.v1.Health/Check", Where::kLoop,
       [serving](CallContext&, const HealthCheckRequest& request) -> Result<HealthCheckResponse> {

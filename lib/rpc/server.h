@@ -100,7 +100,7 @@ class Server {
   // Announces the service for reflection; needed for each service that has handlers.
   void describe(const google::protobuf::ServiceDescriptor* service);
   // grpc.health.v1 (Check, List, Watch; a non-empty service name is InvalidArgument).
-  void add_health(std::function<bool()> serving);
+  void add_health(const std::function<bool()>& serving);
   // grpc.reflection v1 and v1alpha, over the described services.
   void add_reflection();
 

@@ -84,7 +84,7 @@ class Rows {
   Rows(Statement* statement, std::string_view sql) : statement_(statement), sql_(sql) {}
   Rows(Rows&& other) noexcept
       : statement_(std::exchange(other.statement_, nullptr)),
-        sql_(other.sql_),
+        sql_(std::move(other.sql_)),
         bad_column_(other.bad_column_) {}
   Rows& operator=(Rows&&) = delete;
   ~Rows() {

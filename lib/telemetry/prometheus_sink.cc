@@ -108,7 +108,7 @@ class Sink final : public PrometheusSink {
     std::string id(1, kind);
     id += metric.key;
     for (const auto& [name, value] : metric.labels) {
-      id += ';' + name + '=' + value;
+      id.append(";").append(name).append("=").append(value);
     }
     auto state = state_.lock();
     auto [place, fresh] = state->series.try_emplace(std::move(id), nullptr);

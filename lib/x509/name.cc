@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ranges>
 
 #include "lib/crypto/der.h"
 
@@ -241,9 +242,8 @@ std::string Name::to_string() const {
   }
   std::reverse(parts.begin(), parts.end());
   // Go shows what it has no name for as the value's encoding, after the others.
-  for (auto attribute = extra.rbegin(); attribute != extra.rend(); ++attribute) {
-    parts.push_back(
-        fmt::format("{}=#{}", attribute->oid, hex_encode(encode_text(attribute->value))));
+  for (const auto& attribute : std::views::reverse(extra)) {
+    parts.push_back(fmt::format("{}=#{}", attribute.oid, hex_encode(encode_text(attribute.value))));
   }
   return fmt::format("{}", fmt::join(parts, ","));
 }

@@ -60,8 +60,8 @@ std::int64_t parse_expires_before(std::string_view text) {
     return 0;
   }
   std::int64_t local = std::chrono::sys_days(date).time_since_epoch().count() * 86'400 +
-                       hour * 3'600 + minute * 60 + second;
-  std::int64_t offset = zone_hour * 3'600 + zone_minute * 60;
+                       std::int64_t{hour} * 3'600 + std::int64_t{minute} * 60 + second;
+  std::int64_t offset = std::int64_t{zone_hour} * 3'600 + std::int64_t{zone_minute} * 60;
   return text[kDateBytes + 1] == '-' ? local + offset : local - offset;
 }
 

@@ -108,7 +108,7 @@ class Where {
   void argument(sql::Argument value) { arguments_.push_back(value); }
   // For texts that do not outlive the call otherwise.
   void owned(std::string text) {
-    arguments_.push_back(std::string_view(owned_.emplace_back(text)));
+    arguments_.push_back(std::string_view(owned_.emplace_back(std::move(text))));
   }
 
   const std::string& sql() const { return sql_; }

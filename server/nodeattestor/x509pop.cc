@@ -63,7 +63,7 @@ std::optional<Bytes> ip_bytes(const std::string& text) {
   return std::nullopt;
 }
 
-Bytes plain_ip(Bytes ip) {
+Bytes plain_ip(const Bytes& ip) {
   static const Bytes kMapped("\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
   return ip.size() == 16 && ip.starts_with(kMapped) ? ip.substr(12) : ip;
 }
@@ -322,7 +322,7 @@ Result<AgentAttributes> X509PopAttestation::make_attributes() const {
   // Whole bytes: an odd number of digits gets a leading zero.
   add("serialnumber:" + (leaf_->serial().empty() ? "00" : hex_encode(leaf_->serial())));
   for (const auto& [key, value] : san_selectors()) {
-    add("san:" + key + ":" + value);
+    add(fmt::format("san:{}:{}", key, value));
   }
   return out;
 }

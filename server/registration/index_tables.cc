@@ -345,6 +345,7 @@ bool IndexTables::put_agent(std::string_view path, const std::vector<Selector>& 
   AgentNumber number = agent_number(path);
   Agent& agent = agents_[number];
   std::vector<const void*> nodes;
+  nodes.reserve(selectors.size());
   for (const Selector& selector : selectors) {
     nodes.push_back(&*selectors_.try_emplace(selector_key(selector.type, selector.value)).first);
   }
