@@ -26,9 +26,11 @@ class BlockingClient {
   Result<ObjectPtr> patch(const Target& target, const nlohmann::json& patch,
                           const PatchOptions& options);
   Result<ObjectPtr> remove(const Target& target, const DeleteOptions& options = {});
-  // `on_item` runs on the loop. Gives the resourceVersion.
+  // `on_item` runs on the loop, perhaps even after this returned with a missed deadline: it owns
+  // what it touches. `on_restart`: forget what came so far. Gives the resourceVersion.
   Result<std::string> list(const Target& collection, const ListOptions& options,
-                           std::function<void(const nlohmann::json&)> on_item);
+                           std::function<void(const nlohmann::json&)> on_item,
+                           std::function<void()> on_restart);
   Result<TokenReview> review_token(const std::string& token,
                                    const std::vector<std::string>& audiences);
 

@@ -50,8 +50,12 @@ struct EventOptions {
 
 class EventRecorder {
  public:
-  EventRecorder(Client& client, EventOptions options,
-                std::function<void(const Error&)> on_trouble = {});
+  struct Deps {
+    Client& client;
+    Random& random;
+  };
+  // `on_trouble` hears of events that the server refused or that could not be sent.
+  EventRecorder(Deps deps, EventOptions options, std::function<void(const Error&)> on_trouble = {});
   ~EventRecorder();  // what is not sent is dropped
   EventRecorder(const EventRecorder&) = delete;
   EventRecorder& operator=(const EventRecorder&) = delete;
