@@ -202,7 +202,7 @@ void CurlTransfer::take_header(std::string_view line) {
     });
     line.remove_prefix(colon + 1);
     line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-    header.value = line;
+    header.value = line.substr(0, line.find_last_not_of(" \t") + 1);
     head_.headers.push_back(std::move(header));
   }
 }
