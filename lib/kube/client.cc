@@ -431,4 +431,10 @@ CallPtr Client::raw(std::string method, std::string path, Bytes body,
   return state_->send(std::move(request), Collector::events(std::move(handler)));
 }
 
+CallPtr Client::stream(std::string path, std::function<Result<void>(ByteView)> on_data,
+                       std::move_only_function<void(Result<void>)> on_done) {
+  return state_->send(HttpRequest{.method = "GET", .url = std::move(path)},
+                      {.on_body = std::move(on_data), .on_end = std::move(on_done)});
+}
+
 }  // namespace steeple::kube

@@ -125,6 +125,11 @@ class Client {
   [[nodiscard]] CallPtr raw(std::string method, std::string path, Bytes body,
                             std::move_only_function<void(Result<Bytes>)> handler);
 
+  // The same for what is long or endless, piece by piece; an error of `on_data` ends it. With an
+  // ArrayReader: the kubelet's "/pods".
+  [[nodiscard]] CallPtr stream(std::string path, std::function<Result<void>(ByteView)> on_data,
+                               std::move_only_function<void(Result<void>)> on_done);
+
   io::Loop& loop();
 
  private:

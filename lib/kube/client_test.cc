@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "lib/io/loop_thread.h"
+#include "lib/kube/array_reader.h"
 #include "lib/kube/blocking_client.h"
 #include "lib/kube/fake_client.h"
 
@@ -151,6 +152,25 @@ TEST_F(ClientTest, AnAnswerBeyondTheLimitEndsTheCall) {
   ASSERT_TRUE(answer_);
   EXPECT_EQ(answer_->error().code, Code::kResourceExhausted);
   EXPECT_FALSE(last().open());
+}
+
+TEST_F(ClientTest, AStreamGivesPiecesAsTheyCome) {
+  std::vector<std::string> names;
+  auto reader = std::make_shared<ArrayReader>("items", [&names](const json& pod) -> Result<void> {
+    names.push_back(string_at(pod, {"n"}));
+    return {};
+  });
+  std::optional<Result<void>> done;
+  auto call = fake_.client.stream(
+      "/pods", [reader](ByteView bytes) { return reader->feed(bytes); },
+      [&](Result<void> how) { done = std::move(how); });
+  EXPECT_EQ(last().request.url, "https://api:6443/pods");
+  last().head(200);
+  last().data(R"({"items":[{"n":"a"},)");
+  EXPECT_THAT(names, ElementsAre("a"));
+  last().data(R"(5]})");
+  ASSERT_TRUE(done);
+  EXPECT_FALSE(done->ok());
 }
 
 class ListTest : public ClientTest {
