@@ -173,6 +173,7 @@ TEST(Yaml, ReadsJsonAsItIs) {
 TEST(Yaml, DividesDocumentsAndLeavesEmptyOnesOut) {
   EXPECT_EQ(parse_yaml_documents("---\na: 1\n---\n# nothing\n---\nb: 2\n").take().size(), 2U);
   EXPECT_TRUE(parse_yaml("").take().is_null());
+  EXPECT_TRUE(parse_yaml(std::string_view()).take().is_null()) << "libyaml would abort";
   EXPECT_FALSE(parse_yaml("a: 1\n---\nb: 2\n").ok());
 }
 

@@ -28,7 +28,9 @@ class Events {
       check_failed("libyaml has no memory");
     }
     yaml_parser_set_encoding(&parser_, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
+    // libyaml aborts on the null pointer of an empty view.
+    const char* bytes = text.data() == nullptr ? "" : text.data();
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(bytes),
                                  text.size());
   }
   ~Events() {
