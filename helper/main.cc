@@ -114,10 +114,11 @@ Result<void> run_daemon(const HelperConfig& config, World& world, const HelperDe
 Result<void> serve(const HelperConfig& config, const Logger& log) {
   World world(config.jwt_svids.empty() ? kWorkers : kWorkersForTokens);
   remove_leftovers(config);
+  auto client = TRY(spiffe::Client::make({.address = config.agent_address}));
   HelperDeps deps{.loop = world.loop,
                   .workers = *world.workers,
                   .network = world.network,
-                  .client = TRY(spiffe::Client::make({.address = config.agent_address})),
+                  .client = std::move(client),
                   .log = log};
   if (!config.daemon_mode) {
     LOG_INFO(log, "Daemon mode disabled");

@@ -121,6 +121,35 @@ def code(path, lines, problems):
                 problems.append((path, number, f"{re.search(pattern, plain).group(0)!r} is banned", instead))
 
 
+# What stands before the brace of a block, where an initialiser's has a type, a name or a bracket.
+BLOCK = re.compile(r"([);{}:]|\b(else|do|const|override|noexcept|mutable)|->\s*[\w:<>\s,*&]+)$")
+
+
+def initialiser_around(text, at):
+    """Whether the place is inside the braces of an initialiser, within its statement."""
+    depth = 0
+    for i in range(at - 1, -1, -1):
+        if text[i] in ")]}":
+            depth += 1
+        elif text[i] in "([{":
+            if depth > 0:
+                depth -= 1
+            elif text[i] == "{":
+                return not BLOCK.search(text[:i].rstrip())
+        elif text[i] == ";" and depth == 0:
+            return False
+    return False
+
+
+def braces(path, lines, problems):
+    text = "\n".join(strip_code(line) for line in lines)
+    for match in re.finditer(r"\bTRY\(", text):
+        if not TEST_FILE.search(path.as_posix()) and initialiser_around(text, match.start()):
+            problems.append((path, text.count("\n", 0, match.start()) + 1,
+                             "TRY inside the braces of an initialiser: g++ 12 leaks what is before it",
+                             "a statement of its own"))
+
+
 def text_rules():
     problems = []
     order = layers()
@@ -138,6 +167,7 @@ def text_rules():
                 problems.append((path, 1, "#pragma once is missing", "it"))
             includes(path, lines, order, problems)
             code(path, lines, problems)
+            braces(path, lines, problems)
     return problems
 
 

@@ -144,7 +144,8 @@ std::string NodeIdentity::Core::other_slot(const std::string& present) {
 Result<NodeIdentity::Core::NewKey> NodeIdentity::Core::make_key(keymanager::KeyManager& keys,
                                                                 const std::string& id) {
   TRY(keys.generate_key(id, crypto::KeyType::kEcP256).during("unable to generate private key"));
-  NewKey out{.id = id, .key = TRY(keys.private_key(id)), .csr = {}};
+  NewKey out{.id = id, .key = {}, .csr = {}};
+  out.key = TRY(keys.private_key(id));
   out.csr = TRY(x509::build_csr(*out.key, {}).during("failed to generate CSR for attestation"));
   return out;
 }

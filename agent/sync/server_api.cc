@@ -136,9 +136,10 @@ Result<EntryPtr> entry_from_proto(const types::Entry& entry) {
   if (id.path().empty()) {
     return invalid_argument("invalid SPIFFE ID: path is empty");
   }
+  auto selectors = TRY(selectors_from_proto(entry));
   Entry out{.id = entry.id(),
             .spiffe_id = std::move(id),
-            .selectors = TRY(selectors_from_proto(entry)),
+            .selectors = std::move(selectors),
             .revision_number = entry.revision_number(),
             .created_at = entry.created_at(),
             .hint = entry.hint().size() <= limits::kHintBytesMax ? entry.hint() : std::string(),
@@ -155,7 +156,8 @@ Result<EntryPtr> entry_from_proto(const types::Entry& entry) {
 }
 
 Result<jose::Bundle> bundle_from_proto(const types::Bundle& bundle) {
-  jose::Bundle out{.trust_domain = TRY(spiffe::TrustDomain::parse(bundle.trust_domain()))};
+  auto domain = TRY(spiffe::TrustDomain::parse(bundle.trust_domain()));
+  jose::Bundle out{.trust_domain = std::move(domain)};
   for (const types::X509Certificate& authority : bundle.x509_authorities()) {
     // Some servers put a chain into one field, as SPIRE's parser allows.
     for (Bytes& der : TRY(x509::split_concatenated(authority.asn1(), limits::kChainCertificatesMax)

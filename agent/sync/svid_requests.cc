@@ -27,7 +27,8 @@ Result<std::vector<Prepared>> prepare(const std::vector<EntryPtr>& entries,
   std::vector<Prepared> out;
   out.reserve(entries.size());
   for (const EntryPtr& entry : entries) {
-    Prepared one{.entry = entry, .key = TRY(crypto::PrivateKey::generate(key_type)), .csr = {}};
+    Prepared one{.entry = entry, .key = {}, .csr = {}};
+    one.key = TRY(crypto::PrivateKey::generate(key_type));
     one.csr = TRY(x509::build_csr(*one.key, {.uri_sans = {entry->spiffe_id.text()}}));
     out.push_back(std::move(one));
   }

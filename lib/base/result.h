@@ -68,7 +68,9 @@ class [[nodiscard]] Result<void> : public std::expected<void, Error> {
 
 }  // namespace steeple
 
-// The value of a Result, or return its error from this function. May be nested.
+// The value of a Result, or return its error from this function. May be nested, and stand among the
+// arguments of a call, but not inside the braces of an initialiser: g++ 12 does not destroy the
+// members before it (tools/tidy.py finds such).
 #define TRY(...) STEEPLE_TRY_NUMBERED(__COUNTER__, __VA_ARGS__)
 #define STEEPLE_TRY_NUMBERED(number, ...) STEEPLE_TRY_NAMED(number, __VA_ARGS__)
 #define STEEPLE_TRY_NAMED(number, ...)            \

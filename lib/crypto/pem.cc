@@ -52,7 +52,8 @@ Result<PemBlock> take_block(std::string_view label, std::string_view& text) {
       }
       auto decoded = base64_decode(body);
       wipe(body);
-      return PemBlock{std::string(label), TRY(std::move(decoded).during("malformed PEM"))};
+      Bytes der = TRY(std::move(decoded).during("malformed PEM"));
+      return PemBlock{std::string(label), std::move(der)};
     }
     if (line.starts_with(kDashes) || line.find(':') != std::string_view::npos) {
       wipe(body);

@@ -141,7 +141,8 @@ Result<PublicKey> PublicKey::read_rsa(PublicKey key, ByteView rsa_public_key) {
   key.first_size_ = numbers.modulus.size();
   key.second_at_ = static_cast<std::size_t>(numbers.exponent.data() - key.spki_->data());
   key.second_size_ = numbers.exponent.size();
-  key.native_ = std::make_shared<const Native>(Native{TRY(rsa_native(numbers))});
+  auto native = TRY(rsa_native(numbers));
+  key.native_ = std::make_shared<const Native>(Native{std::move(native)});
   return key;
 }
 

@@ -34,7 +34,8 @@ TypeRef printable(std::string name, std::string_view zero,
   type->from_text = [self, read = std::move(read)](std::string_view text) -> Result<Value> {
     TypeRef owner = self.lock();
     CHECK(owner != nullptr);
-    return Value::object(owner, {Value(TRY(read(text)))});
+    auto value = Value(TRY(read(text)));
+    return Value::object(owner, {std::move(value)});
   };
   return type;
 }

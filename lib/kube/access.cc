@@ -107,7 +107,8 @@ class FileAccess final : public Access {
     tls.server_name = config_.tls_server_name;
     tls.verify_chain = config_.verify_chain;
     tls.verify_name = config_.verify_chain && config_.verify_name;
-    Credential out{current_ ? current_->tls : nullptr, TRY(authorization())};
+    auto authorized = TRY(authorization());
+    Credential out{current_ ? current_->tls : nullptr, std::move(authorized)};
     // The same material stays the same object, so that its connections are used on.
     if (!out.tls || out.tls->ca_pem != tls.ca_pem || out.tls->cert_pem != tls.cert_pem ||
         out.tls->key_pem != tls.key_pem) {

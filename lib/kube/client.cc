@@ -291,7 +291,8 @@ struct Client::State {
   static Result<HttpRequest> with_body(std::string method, const Target& target,
                                        const std::string& query, const json& body,
                                        std::string_view type) {
-    HttpRequest request{.method = std::move(method), .url = TRY(target_path(target)) + query};
+    HttpRequest request{.method = std::move(method), .url = {}};
+    request.url = TRY(target_path(target)) + query;
     request.headers.push_back({"content-type", std::string(type)});
     request.body = TRY(dump(body));
     return request;
@@ -309,7 +310,8 @@ io::Loop& Client::loop() { return state_->context.loop; }
 CallPtr Client::get(const Target& target, ObjectHandler handler) {
   auto request = [&]() -> Result<HttpRequest> {
     TRY(check_name(target));
-    return HttpRequest{.method = "GET", .url = TRY(target_path(target))};
+    std::string url = TRY(target_path(target));
+    return HttpRequest{.method = "GET", .url = std::move(url)};
   };
   return state_->send(request(), one_object(std::move(handler)));
 }
@@ -405,7 +407,8 @@ CallPtr Client::watch(const Target& collection, const WatchOptions& options,
     query.add("resourceVersion", options.resource_version);
     query.add("timeoutSeconds",
               std::to_string(std::chrono::ceil<std::chrono::seconds>(options.timeout).count()));
-    HttpRequest out{.method = "GET", .url = TRY(target_path(where)) + query.text()};
+    HttpRequest out{.method = "GET", .url = {}};
+    out.url = TRY(target_path(where)) + query.text();
     if (options.metadata_only) {
       out.headers.push_back({"accept", std::string(kWatchMetadata)});
     }

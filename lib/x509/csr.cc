@@ -101,9 +101,9 @@ Result<Bytes> build_csr(const crypto::Signer& key, const CsrOptions& options) {
     Bytes extensions = der_sequence({encode_extension(oid::kSubjectAltName, false, names)});
     attributes = der_sequence({der(tag::kOid, oid::kExtensionRequest), der(tag::kSet, extensions)});
   }
-  Bytes info =
-      der_sequence({crypto::der_unsigned_integer({}), TRY(options.subject.encode()),
-                    key.public_key().spki(), der(tag::context_constructed(0), attributes)});
+  Bytes subject = TRY(options.subject.encode());
+  Bytes info = der_sequence({crypto::der_unsigned_integer({}), subject, key.public_key().spki(),
+                             der(tag::context_constructed(0), attributes)});
   crypto::SignatureAlgorithm algorithm = crypto::default_algorithm(key.key_type());
   Bytes signature = TRY(key.sign(algorithm, info));
   return der_sequence({info, algorithm_identifier(algorithm), crypto::der_bit_string(signature)});

@@ -93,7 +93,8 @@ Result<Bytes> encode_attribute(std::string_view oid, std::string_view value) {
   if (value.size() > kAttributeBytesMax) {
     return invalid_argument("name has an attribute that is too long");
   }
-  return der_sequence({der(tag::kOid, TRY(crypto::oid_encode(oid))), encode_text(value)});
+  Bytes type = TRY(crypto::oid_encode(oid));
+  return der_sequence({der(tag::kOid, type), encode_text(value)});
 }
 
 // One RelativeDistinguishedName; a SET OF is sorted by encoding (X.690 11.6).

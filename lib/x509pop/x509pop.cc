@@ -142,7 +142,8 @@ std::string encode_challenge(const Challenge& challenge) {
 Result<Challenge> parse_challenge(ByteView text) {
   const Json json = TRY(parse_object(text));
   const SchemeObject found = TRY(scheme_of(json));
-  return Challenge{found.scheme, TRY(member_bytes(*found.object, "nonce"))};
+  Bytes nonce = TRY(member_bytes(*found.object, "nonce"));
+  return Challenge{found.scheme, std::move(nonce)};
 }
 
 std::string encode_response(const Response& response) {
@@ -161,7 +162,8 @@ std::string encode_response(const Response& response) {
 Result<Response> parse_response(ByteView text) {
   const Json json = TRY(parse_object(text));
   const SchemeObject found = TRY(scheme_of(json));
-  Response out{found.scheme, TRY(member_bytes(*found.object, "nonce")), {}};
+  Response out{found.scheme, {}, {}};
+  out.nonce = TRY(member_bytes(*found.object, "nonce"));
   if (found.scheme == Scheme::kRsa) {
     out.signature = TRY(member_bytes(*found.object, "signature"));
     return out;

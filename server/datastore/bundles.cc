@@ -19,7 +19,8 @@ Result<std::optional<StoredBundle>> read_bundle(Tx& tx, const spiffe::TrustDomai
   if (!TRY(rows.next())) {
     return std::optional<StoredBundle>();
   }
-  StoredBundle stored{rows.integer(0), TRY(parse_bundle_blob(id, rows.text(1)))};
+  StoredBundle stored{rows.integer(0), {}};
+  stored.blob = TRY(parse_bundle_blob(id, rows.text(1)));
   TRY(rows.ok());
   return std::optional<StoredBundle>(std::move(stored));
 }

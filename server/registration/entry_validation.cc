@@ -177,7 +177,8 @@ Result<Entry> entry_from_proto(const spiffe::TrustDomain& domain, const Proto& p
 Result<EntryChange> entry_change_from_proto(const spiffe::TrustDomain& domain, const Proto& proto,
                                             const ProtoMask* mask) {
   const ProtoMask& fields = mask == nullptr ? all_fields() : *mask;
-  EntryChange change{TRY(read_entry(domain, proto, fields)), EntryMask::none()};
+  Entry entry = TRY(read_entry(domain, proto, fields));
+  EntryChange change{std::move(entry), EntryMask::none()};
   change.mask.spiffe_id = fields.spiffe_id();
   change.mask.parent_id = fields.parent_id();
   change.mask.selectors = fields.selectors();
