@@ -3,6 +3,7 @@
 #include "lib/cli/daemon.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <link.h>
 #include <linux/capability.h>
 #include <malloc.h>
@@ -56,6 +57,7 @@ void give_back_start_memory() {
 std::vector<std::string> harden_process(std::span<const int> capabilities) {
   constexpr mode_t kUmaskLeast = 0027;
   std::vector<std::string> failed;
+  silence_protobuf();
   if (auto raised = raise_file_limit(); !raised.ok()) {
     failed.push_back(raised.error().message);
   }
@@ -76,6 +78,8 @@ std::vector<std::string> harden_process(std::span<const int> capabilities) {
   }
   return failed;
 }
+
+void silence_protobuf() { google::protobuf::SetLogHandler(nullptr); }
 
 Result<void> raise_file_limit() {
   rlimit files{};

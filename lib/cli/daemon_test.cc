@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include "workload.pb.h"
+
 namespace steeple::cli {
 namespace {
 
@@ -22,6 +24,14 @@ TEST(Daemon, ASoftLimitOfOpenFilesIsRaisedToTheHardOne) {
   EXPECT_EQ(now.rlim_cur, saved.rlim_max);
   EXPECT_EQ(now.rlim_max, saved.rlim_max);
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &saved), 0);
+}
+
+TEST(Daemon, MessagesThatAreNotUtf8WriteNothingToStandardError) {
+  silence_protobuf();
+  ::testing::internal::CaptureStderr();
+  ::JWTSVIDRequest request;
+  EXPECT_FALSE(request.ParseFromString("\x12\x01\xff"));
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
 }  // namespace

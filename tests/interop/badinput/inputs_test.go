@@ -115,6 +115,21 @@ func TestRequestsThatDoNotParseAreRefusedByEveryMethod(t *testing.T) {
 	wantGrowthBelow(t, s.Process, before, requestsKiB)
 }
 
+// A library below used to write a line to standard error for each: any client could fill the log.
+func TestTextsThatAreNotUtf8WriteNothingToTheLog(t *testing.T) {
+	s := StartServer(t, ServerOptions{Settings: map[string]string{"log_level": `"INFO"`}})
+	mark := s.Process.Log.Len()
+	for range 100 {
+		_, err := RawCall(Context(t), s.Admin(t), "/spire.api.server.agent.v1.Agent/CreateJoinToken",
+			[]byte{0x12, 0x01, 0xff})
+		WantStatus(t, err, codes.Internal, "grpc: error unmarshalling request")
+	}
+	wantServed(t, s)
+	if log := s.Process.Log.After(mark); strings.Contains(log, "UTF-8") {
+		t.Errorf("the log has %.300q", log)
+	}
+}
+
 // Every prefix of a request, and one with each byte changed, to the mint and to attestation.
 func TestDamagedCertificateRequestsAreRefused(t *testing.T) {
 	s := StartServer(t, ServerOptions{})
