@@ -176,11 +176,11 @@ def drive(tally, suite, timeout, *arguments):
 
 
 def fuzz(tally, seconds=2):
-    if not build("fuzz", "fuzz"):
+    if not build("asan", "fuzz"):
         tally.add(0, 1, "build fuzz")
         return
     # Two run at once; one that hangs ends by itself.
-    targets = len(list((ROOT / "build/fuzz/fuzz").iterdir()))
+    targets = len(list((ROOT / "build/asan/fuzz").iterdir()))
     drive(tally, "fuzz", int(900 + targets * seconds), "--seconds", str(seconds))
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Builds every fuzz target (*_fuzz.cc beside the parsers) with the sanitizers and runs each for a
-# short time, two at once. A finding is left in build/fuzz/crash-<target>, which the target replays as
+# short time, two at once. A finding is left in build/asan/crash-<target>, which the target replays as
 # its argument. The last line is `N passed, N failed`.
 """usage: tests/fuzz/run.py [--seconds N] [--seed N] [--list] [TARGET...]
 
@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build/fuzz"
+BUILD = ROOT / "build/asan"
 
 
 def targets_of(names):
@@ -52,7 +52,7 @@ def main():
     if args.list:
         print("\n".join(targets))
         return 0
-    built = subprocess.run(["./dev", "build", "fuzz", *(args.targets or ["fuzz"])], cwd=ROOT, text=True,
+    built = subprocess.run(["./dev", "build", "asan", *(args.targets or ["fuzz"])], cwd=ROOT, text=True,
                            capture_output=True, check=False)
     if built.returncode != 0:
         print(built.stdout[-4000:] + built.stderr[-2000:])
