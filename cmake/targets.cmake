@@ -39,7 +39,7 @@ function(steeple_flags target)
   target_precompile_headers(${target} REUSE_FROM steeple_pch)
 endfunction()
 
-# The *_fuzz.cc of this folder as programs in build/fuzz/fuzz, named as their files are; names are unique
+# The *_fuzz.cc of this folder as programs in build/asan/fuzz, named as their files are; names are unique
 # in the whole tree.
 function(steeple_fuzz_targets library)
   if(NOT STEEPLE_FUZZ)

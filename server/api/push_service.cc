@@ -61,6 +61,8 @@ class PushStream : public std::enable_shared_from_this<PushStream> {
         (!same && !request.server_instance().empty()) ||
         (same && request.after_revision() < deps_.index.authorized_entries(agent)->revision);
     send(*stream, news);
+    // A ban between the call's authorization and the subscription told nobody.
+    check(stream);
   }
 
   void closed() {
