@@ -161,11 +161,13 @@ void Printer::integer_in_base(std::uint64_t number, bool negative, unsigned base
   } else if (zero && !flags_.minus && flags_.width_present) {
     precision_digits = flags_.width - (negative || flags_.plus || flags_.space ? 1 : 0);
   }
+  const std::string_view symbols = upper ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string digits;
+  std::uint64_t rest = number;
   do {
-    digits += (upper ? "0123456789ABCDEF" : "0123456789abcdef")[number % base];
-    number /= base;
-  } while (number > 0);
+    digits += symbols[rest % base];
+    rest /= base;
+  } while (rest > 0);
   if (static_cast<int>(digits.size()) < precision_digits) {
     digits.append(static_cast<std::size_t>(precision_digits) - digits.size(), '0');
   }
