@@ -113,6 +113,25 @@ TEST_F(AgentTest, AttestationWaitsForAServerThatIsNotThereYet) {
   EXPECT_TRUE(world.until_serving(1min));
 }
 
+TEST_F(AgentTest, AServerThatComesAfterUsIsFoundSoon) {
+  World world;
+  world.server.close();
+  world.start_agent();
+  world.run(2s);
+  world.server.listen();
+  EXPECT_TRUE(world.until_serving(2s));
+}
+
+TEST_F(AgentTest, ARefusalIsTriedAgainAfterTheReferencesFiveSeconds) {
+  World world;
+  world.token = "wrong";
+  world.start_agent();
+  world.run(4s);
+  EXPECT_EQ(world.server.calls.attest, 1);
+  world.run(2s);
+  EXPECT_EQ(world.server.calls.attest, 2);
+}
+
 TEST_F(AgentTest, RenewsItsSvidAtHalfLifeIntoTheOtherSlot) {
   World world;
   serve(world);

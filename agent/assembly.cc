@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "agent/workloadattestor/k8s_attestor.h"
 #include "agent/workloadattestor/unix_attestor.h"
 #include "lib/hcl/schema.h"
 #include "lib/io/directory.h"
@@ -38,8 +39,7 @@ const hcl::Schema<UnixAttestorOptions>& unix_schema() {
 // What SPIRE has and this agent has not.
 constexpr std::string_view kUnbuiltNodeAttestors[] = {
     "aws_iid", "azure_imds", "azure_msi", "gcp_iit", "http_challenge", "sshpop", "tpm_devid"};
-constexpr std::string_view kUnbuiltWorkloadAttestors[] = {"docker", "k8s", "slurm", "systemd",
-                                                          "windows"};
+constexpr std::string_view kUnbuiltWorkloadAttestors[] = {"docker", "slurm", "systemd", "windows"};
 
 template <std::size_t N>
 bool among(const std::string_view (&names)[N], std::string_view name) {
@@ -130,39 +130,65 @@ Result<std::unique_ptr<NodeAttestor>> make_node_attestor(const AgentConfig& conf
   return unknown_plugin(*plugin);
 }
 
+Result<void> add_unix_attestor(const hcl::Value& data, AccountNames* names, Plugins* out) {
+  UnixAttestorOptions options = TRY(unix_schema().decode(data));
+  if (out != nullptr) {
+    // Hashing an executable takes its time: then attestation goes to a worker.
+    out->attest_on_loop &= !options.discover_workload_path || options.workload_size_limit < 0;
+    out->workload_attestors.push_back(unix_attestor(options, *names));
+  }
+  return {};
+}
+
+Result<void> add_k8s_attestor(const hcl::Value& data, const PluginDeps* deps, Plugins* out) {
+  auto environment = [deps](const char* variable) -> std::optional<std::string> {
+    return deps != nullptr ? deps->environment(variable) : std::nullopt;
+  };
+  K8sAttestorOptions options = TRY(k8s_attestor_options(data, environment));
+  if (out != nullptr) {
+    out->attest_on_loop = false;  // it waits for the kubelet
+    out->workload_attestors.push_back(
+        k8s_attestor(std::move(options), {.loop = deps->loop,
+                                          .transport = deps->kube_transport,
+                                          .random = system_random(),
+                                          .environment = deps->environment,
+                                          .log = deps->log.subsystem("workload_attestor")}));
+  }
+  return {};
+}
+
 // With `out` null it only checks.
-Result<void> make_workload_attestors(const AgentConfig& config, AccountNames* names, Plugins* out) {
+Result<void> make_workload_attestors(const AgentConfig& config, const PluginDeps* deps,
+                                     Plugins* out) {
   PluginList plugins = hcl::enabled_plugins(config.plugins, "WorkloadAttestor");
   if (plugins.empty()) {
     return invalid_argument(
         "plugin type \"WorkloadAttestor\" constraint not satisfied: expected at least 1 but got 0");
   }
   for (const hcl::PluginConfig* plugin : plugins) {
-    if (plugin->name != "unix") {
+    if (plugin->name != "unix" && plugin->name != "k8s") {
       return among(kUnbuiltWorkloadAttestors, plugin->name) ? unbuilt_plugin(*plugin)
                                                             : unknown_plugin(*plugin);
     }
     hcl::Value data = TRY(hcl::load_plugin_data(*plugin));
-    UnixAttestorOptions options = TRY(unix_schema().decode(data).during("workloadattestor(unix)"));
-    if (out != nullptr) {
-      // Hashing an executable takes its time: then attestation goes to a worker.
-      out->attest_on_loop &= !options.discover_workload_path || options.workload_size_limit < 0;
-      out->workload_attestors.push_back(unix_attestor(options, *names));
-    }
+    auto added = plugin->name == "unix"
+                     ? add_unix_attestor(data, deps != nullptr ? &deps->names : nullptr, out)
+                     : add_k8s_attestor(data, deps, out);
+    TRY(std::move(added).during(fmt::format("workloadattestor({})", plugin->name)));
   }
   return {};
 }
 
 }  // namespace
 
-Result<Plugins> make_plugins(const AgentConfig& config, AccountNames& names) {
+Result<Plugins> make_plugins(const AgentConfig& config, const PluginDeps& deps) {
   TRY(check_types(config));
   Plugins out;
   const hcl::PluginConfig* keys = TRY(exactly_one(config, "KeyManager"));
   out.memory_keys = keys->name == "memory";
   out.keys = TRY(make_keys(*keys, true));
   out.node_attestor = TRY(make_node_attestor(config));
-  TRY(make_workload_attestors(config, &names, &out));
+  TRY(make_workload_attestors(config, &deps, &out));
   return out;
 }
 

@@ -15,6 +15,9 @@
 #include "agent/workloadattestor/workload_attestor.h"
 #include "lib/base/result.h"
 #include "lib/keymanager/keymanager.h"
+#include "lib/kube/access.h"
+#include "lib/kube/transport.h"
+#include "lib/telemetry/log.h"
 
 namespace steeple::agent {
 
@@ -26,8 +29,18 @@ struct Plugins {
   bool memory_keys = false;
 };
 
-// Blocks: reads keys.json and the files that plugins name. `names` must outlive the result.
-Result<Plugins> make_plugins(const AgentConfig& config, AccountNames& names);
+// What plugins may use of the world.
+struct PluginDeps {
+  AccountNames& names;
+  io::Loop& loop;
+  kube::Transport& kube_transport;
+  kube::Environment environment;
+  Logger log;
+};
+
+// Blocks: reads keys.json and the files that plugins name. What `deps` borrows must outlive the
+// result.
+Result<Plugins> make_plugins(const AgentConfig& config, const PluginDeps& deps);
 // What can be said without side effects, for `validate`.
 Result<void> check_plugins(const AgentConfig& config);
 

@@ -18,6 +18,7 @@
 #include "lib/io/directory.h"
 #include "lib/io/socket_network.h"
 #include "lib/io/worker_pool.h"
+#include "lib/kube/curl_transport.h"
 #include "lib/telemetry/health.h"
 #include "lib/telemetry/listeners.h"
 #include "lib/telemetry/log_output.h"
@@ -143,14 +144,19 @@ void on_signal(int signal, const Logger& log, Telemetry& telemetry, io::AsioLoop
 }
 
 // From the configuration to the end of the process.
-Result<void> serve(AgentConfig config, const Logger& log) {
+Result<void> serve(AgentConfig config, const Logger& log, const kube::Environment& variable) {
   std::shared_ptr<io::Directory> data =
       TRY(io::open_directory(config.data_dir).during("create data directory"));
   auto names = account_names();
-  Plugins plugins = TRY(make_plugins(config, *names));
+  io::AsioLoop loop;
+  kube::CurlTransport kube_transport(loop);
+  Plugins plugins = TRY(make_plugins(config, {.names = *names,
+                                              .loop = loop,
+                                              .kube_transport = kube_transport,
+                                              .environment = variable,
+                                              .log = log}));
   auto proc_fs = real_proc_fs();
   auto handshake = tls::openssl_handshake();
-  io::AsioLoop loop;
   io::SocketNetwork network;
   Telemetry telemetry;
   auto workers =
@@ -236,7 +242,7 @@ int run(const Overrides& flags, cli::Environment& environment) {
   for (const std::string& text : not_hardened) {
     LOG_WARN(log, text);
   }
-  Result<void> served = serve(std::move(loaded->config), log);
+  Result<void> served = serve(std::move(loaded->config), log, environment.variable);
   if (!served.ok()) {
     LOG_ERROR(log, "Agent crashed", {"error", served.error()});
     return 1;

@@ -8,7 +8,9 @@
 
 #include "lib/hcl/schema.h"
 #include "lib/io/directory.h"
+#include "server/bundlepublisher/catalog.h"
 #include "server/nodeattestor/catalog.h"
+#include "server/notifier/catalog.h"
 #include "server/server.h"
 #include "server/upstreamauthority/catalog.h"
 
@@ -134,6 +136,10 @@ Result<void> check_plugins(const ServerConfig& config) {
       TRY(check_node_attestor(plugin));
     } else if (plugin.type == "UpstreamAuthority") {
       TRY(check_upstream_authority(plugin));
+    } else if (plugin.type == "BundlePublisher") {
+      TRY(check_bundle_publisher(plugin));
+    } else if (plugin.type == "Notifier") {
+      TRY(check_notifier(plugin));
     } else {
       TRY(refuse_unbuilt_plugin(plugin));
       return invalid_argument(fmt::format("unsupported plugin type \"{}\"", plugin.type));

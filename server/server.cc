@@ -16,6 +16,7 @@
 #include "server/api/bundle_cache.h"
 #include "server/api/services.h"
 #include "server/authz/authorizer.h"
+#include "server/bundlepublisher/catalog.h"
 #include "server/ca/periodic.h"
 #include "server/datastore/event_follower.h"
 #include "server/datastore/metered_datastore.h"
@@ -23,6 +24,7 @@
 #include "server/federation/bundle_endpoint.h"
 #include "server/foreign_changes.h"
 #include "server/health.h"
+#include "server/notifier/catalog.h"
 #include "server/pruning.h"
 #include "server/upstreamauthority/catalog.h"
 #include "server/version.h"
@@ -93,6 +95,7 @@ class Server::Parts {
     TRY(open_attestors());
     TRY(listen());
     TRY(serve_bundle());
+    TRY(deliver_bundle());
     TRY(serve_telemetry());
     start_timers();
     // Last: from here on workers run what uses us.
@@ -103,6 +106,8 @@ class Server::Parts {
     tcp_listener_.reset();
     uds_listener_.reset();
     bundle_endpoint_.reset();
+    own_changed_ = {};
+    delivery_.reset();
     draining_->publish(true);
     auto shared_done = std::make_shared<io::Task>(std::move(done));
     auto left = std::make_shared<int>(2);
@@ -203,7 +208,8 @@ class Server::Parts {
                        auto at = set->find(config_.trust_domain);
                        return at != set->end() ? at->second : nullptr;
                      },
-                     .log = deps_.log.subsystem("nodeattestor")}}));
+                     .log = deps_.log.subsystem("nodeattestor")},
+         .kube = deps_.kube ? &*deps_.kube : nullptr}));
     return {};
   }
 
@@ -361,6 +367,30 @@ class Server::Parts {
     return {};
   }
 
+  // Copies of the bundle in Kubernetes and elsewhere; failures there never stop us.
+  Result<void> deliver_bundle() {
+    BundleTargetDeps deps{.kube = deps_.kube ? &*deps_.kube : nullptr,
+                          .random = deps_.random,
+                          .bundle = [this] { return bundles_->own(); },
+                          .log = deps_.log.subsystem("bundle_publishing")};
+    std::vector<std::unique_ptr<BundleTarget>> targets;
+    for (const auto* plugin : hcl::enabled_plugins(config_.plugins, "BundlePublisher")) {
+      targets.push_back(TRY(make_bundle_publisher(*plugin, deps)));
+    }
+    for (const auto* plugin : hcl::enabled_plugins(config_.plugins, "Notifier")) {
+      targets.push_back(TRY(make_notifier(*plugin, deps)));
+    }
+    if (targets.empty()) {
+      return {};
+    }
+    delivery_ = std::make_unique<BundleDelivery>(
+        std::move(targets),
+        BundleDelivery::Deps{
+            .loop = deps_.loop, .random = deps_.random, .bundle = deps.bundle, .log = deps.log});
+    own_changed_ = bundles_->own_changed([core = delivery_->teller()](const auto&) { core(); });
+    return {};
+  }
+
   Result<void> serve_telemetry() {
     health_ = std::make_unique<HealthChecks>(deps_.loop, deps_.log.subsystem("health"));
     TRY(add_health_checks(*health_,
@@ -450,6 +480,8 @@ class Server::Parts {
   std::unique_ptr<io::Listener> tcp_listener_;
   std::unique_ptr<io::Listener> uds_listener_;
   std::unique_ptr<BundleEndpoint> bundle_endpoint_;
+  std::unique_ptr<BundleDelivery> delivery_;
+  Watch<jose::Bundle>::Subscription own_changed_;
   std::unique_ptr<HealthChecks> health_;
   std::unique_ptr<http::Server> health_listener_;
   std::unique_ptr<http::Server> prometheus_listener_;

@@ -20,6 +20,7 @@
 #include "lib/io/network.h"
 #include "lib/io/workers.h"
 #include "lib/keymanager/keymanager.h"
+#include "lib/kube/lazy_client.h"
 #include "lib/sql/database.h"
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics_registry.h"
@@ -62,6 +63,8 @@ class Server {
     Random& random;
     Logger log;
     MetricsRegistry* metrics = nullptr;  // null: none
+    // How Kubernetes is reached. Unset (simulations): plugins that need it are refused.
+    std::optional<kube::LazyClientDeps> kube = {};
     Pace pace = {};
   };
 

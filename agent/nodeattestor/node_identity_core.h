@@ -22,6 +22,8 @@
 namespace steeple::agent {
 
 inline constexpr auto kAttestRetryFirst = std::chrono::seconds(5);
+// While the server cannot be reached: both often start at the same time.
+inline constexpr auto kReachRetryFirst = std::chrono::milliseconds(500);
 inline constexpr auto kAttestRetryMax = std::chrono::seconds(30);
 inline constexpr auto kAttestRetryTotal = std::chrono::minutes(1);
 inline constexpr auto kRenewRetryFirst = std::chrono::seconds(5);
@@ -114,6 +116,7 @@ class NodeIdentity::Core : public std::enable_shared_from_this<Core> {
   SteadyTime first_attempt_{};
   WallTime first_attempt_wall_{};
   Backoff attest_backoff_{kAttestRetryFirst, kAttestRetryMax};
+  Backoff reach_backoff_{kReachRetryFirst, kAttestRetryMax};
   std::unique_ptr<Attestation> attestation_;
 
   WallTime renew_at_{};

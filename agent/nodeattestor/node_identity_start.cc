@@ -198,7 +198,9 @@ void NodeIdentity::Core::attest_first(const Stored& stored) {
 
 void NodeIdentity::Core::first_failed(Error error) {
   Clock& clock = deps_.loop.clock();
-  Duration wait = attest_backoff_.next(deps_.random);
+  // Nobody was there to say no: the reference's patience is for refusals.
+  Backoff& backoff = error.code == Code::kUnavailable ? reach_backoff_ : attest_backoff_;
+  Duration wait = backoff.next(deps_.random);
   if (error.code == Code::kPermissionDenied ||
       clock.steady() + wait - first_attempt_ > Duration(kAttestRetryTotal)) {
     ready(std::move(error));

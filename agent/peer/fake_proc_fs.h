@@ -41,7 +41,7 @@ class FakeProcFs final : public ProcFs {
     auto state = state_.lock();
     Entry& entry = state->processes[pid];
     CHECK(!entry.alive);
-    entry = Entry{std::move(process), state->next_start++, true, {}};
+    entry = Entry{std::move(process), state->next_start++, true, {}, {}};
   }
   void exit(pid_t pid) {
     auto state = state_.lock();
@@ -75,12 +75,19 @@ class FakeProcFs final : public ProcFs {
   void before_read(std::function<void(const std::string&)> hook) { hook_ = std::move(hook); }
   // As on kernels before 5.3.
   void without_pidfd_open() { state_.lock()->pidfd_open = false; }
+  // Any other file of the process, such as "cgroup".
+  void set_file(pid_t pid, const std::string& name, Bytes content) {
+    state_.lock()->processes.at(pid).files[name] = std::move(content);
+  }
   void fail_reads_of(std::string name) { state_.lock()->failing = std::move(name); }
 
   Result<Bytes> read(pid_t pid, const char* name) override {
     call_hook(name);
     auto state = state_.lock();
     const Entry* entry = TRY(find(*state, pid, name));
+    if (auto file = entry->files.find(name); file != entry->files.end()) {
+      return file->second;
+    }
     if (std::string_view(name) == "status") {
       return status_of(pid, *entry);
     }
@@ -121,6 +128,7 @@ class FakeProcFs final : public ProcFs {
     std::uint64_t start_time = 0;
     bool alive = false;
     std::vector<io::FileDescriptor> pidfds;
+    std::map<std::string, Bytes> files = {};
   };
   struct State {
     std::map<pid_t, Entry> processes;

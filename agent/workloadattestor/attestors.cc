@@ -78,7 +78,12 @@ Attestors::Attestors(io::Workers& workers, std::vector<std::unique_ptr<WorkloadA
     : workers_(workers),
       shared_(std::make_shared<Shared>(Shared{std::move(attestors), std::move(hooks)})) {}
 
-Attestors::~Attestors() = default;
+// What waits holds its attestor through its handler.
+Attestors::~Attestors() {
+  for (const auto& attestor : shared_->attestors) {
+    attestor->stop();
+  }
+}
 
 bool Attestors::all_blocking() const {
   return std::ranges::all_of(shared_->attestors, [](const auto& attestor) {

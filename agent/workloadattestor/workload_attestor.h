@@ -32,6 +32,8 @@ class WorkloadAttestor {
   // attestor knows of. Must not hold a worker while it waits for somebody else.
   virtual void start(io::Workers& workers, std::shared_ptr<const WorkloadProcess> process,
                      SelectorsHandler handler) = 0;
+  // Ends what waits, with an error: the agent ends. On the loop.
+  virtual void stop() {}
 };
 
 // For attestors that only read files of this machine. `attest` runs on a worker, or where the

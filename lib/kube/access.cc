@@ -45,7 +45,7 @@ class FileAccess final : public Access {
   const std::string& server() const override { return config_.server; }
 
   Result<Credential> credential() override {
-    bool fresh = current_ && (!has_files_ || clock_.steady() - read_at_ < kFileAgeMax);
+    bool fresh = current_ && (!has_files_ || clock_.steady() - read_at_ < config_.file_age_max);
     if (fresh && !stale_) {
       return *current_;
     }
@@ -107,6 +107,7 @@ class FileAccess final : public Access {
     tls.server_name = config_.tls_server_name;
     tls.verify_chain = config_.verify_chain;
     tls.verify_name = config_.verify_chain && config_.verify_name;
+    tls.plain_http = config_.plain_http;
     auto authorized = TRY(authorization());
     Credential out{current_ ? current_->tls : nullptr, std::move(authorized)};
     // The same material stays the same object, so that its connections are used on.

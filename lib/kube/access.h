@@ -39,6 +39,9 @@ struct AccessConfig {
   bool verify_chain = true;
   bool verify_name = true;
   std::string default_namespace = "default";  // of the context, or of the pod
+  Duration file_age_max = kFileAgeMax;
+  // `server` may be "http://...": for the kubelet's read-only port, which speaks nothing else.
+  bool plain_http = false;
 };
 
 struct Credential {

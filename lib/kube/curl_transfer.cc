@@ -94,13 +94,14 @@ Result<void> CurlTransfer::prepare() {
 Result<void> CurlTransfer::set_address() {
   constexpr std::string_view kScheme = "https://";
   std::string url = request_.url;
-  if (!url.starts_with(kScheme)) {
+  const bool plain = request_.tls && request_.tls->plain_http && url.starts_with("http://");
+  if (!plain && !url.starts_with(kScheme)) {
     return invalid_argument(fmt::format("URL \"{}\" must start with https://", url));
   }
   if (!is_clean(url) || url.find(' ') != std::string::npos) {
     return invalid_argument("URL has blanks or control characters");
   }
-  if (request_.tls && !request_.tls->server_name.empty()) {
+  if (!plain && request_.tls && !request_.tls->server_name.empty()) {
     std::size_t end = std::min(url.find('/', kScheme.size()), url.size());
     std::string authority = url.substr(kScheme.size(), end - kScheme.size());
     std::size_t colon = authority.rfind(':');
@@ -112,7 +113,7 @@ Result<void> CurlTransfer::set_address() {
     set(CURLOPT_CONNECT_TO, connect_to_);
   }
   set(CURLOPT_URL, url.c_str());
-  set(CURLOPT_PROTOCOLS_STR, "https");
+  set(CURLOPT_PROTOCOLS_STR, plain ? "http" : "https");
   set(CURLOPT_PROXY, "");
   set(CURLOPT_FOLLOWLOCATION, 0L);
   set(CURLOPT_NOSIGNAL, 1L);

@@ -195,6 +195,19 @@ TEST_F(CurlTransportTest, PlainHttpAndBrokenUrlsAreRefused) {
   EXPECT_EQ(fetch(std::move(what)).end->error().code, Code::kInvalidArgument);
 }
 
+TEST_F(CurlTransportTest, PlainHttpIsSpokenWhenAskedForAndHttpsStaysPossible) {
+  http::Server plain(loop_, {});
+  plain.route("", [](const http::Request&, http::Respond respond) {
+    respond({.status = 200, .content_type = "text/plain", .body = "plain"});
+  });
+  plain.listen(network_, io::Endpoint::tcp("127.0.0.1", 0), {}, nullptr, nullptr).take();
+  material_.plain_http = true;
+  HttpRequest what = request("/");
+  what.url = "http://127.0.0.1:" + std::to_string(plain.endpoints().front().port) + "/pods";
+  EXPECT_EQ(fetch(std::move(what)).body, "plain");
+  EXPECT_EQ(fetch(request("/a")).body, "hello");
+}
+
 TEST_F(CurlTransportTest, ADroppedCallIsSilentAndLeavesOthersAlone) {
   Answer dropped;
   auto call = transport_->start(request("/never"), into(dropped));

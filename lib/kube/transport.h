@@ -27,6 +27,7 @@ struct TlsMaterial {
   std::string server_name = {};  // to ask for and to verify; empty: the host of the URL
   bool verify_chain = true;
   bool verify_name = true;  // false with verify_chain: any name of a trusted certificate
+  bool plain_http = false;  // http:// URLs are taken, too
 };
 
 struct HttpHeader {
@@ -36,7 +37,7 @@ struct HttpHeader {
 
 struct HttpRequest {
   std::string method = "GET";
-  std::string url;  // https only
+  std::string url;  // https, unless `tls` says otherwise
   std::vector<HttpHeader> headers = {};
   Bytes body = {};
   std::shared_ptr<const TlsMaterial> tls = {};  // null: the system's roots

@@ -34,6 +34,10 @@ class BundleCache {
 
   // Null while the trust domain has no bundle.
   std::shared_ptr<const jose::Bundle> own() const { return own_bundle_.get(); }
+  // Runs on the thread that read the change.
+  Watch<jose::Bundle>::Subscription own_changed(Watch<jose::Bundle>::Callback callback) const {
+    return own_bundle_.subscribe(std::move(callback));
+  }
   std::shared_ptr<const Watch<tls::BundleSet>> authorities() const { return authorities_; }
 
  private:

@@ -11,6 +11,7 @@
 #include "lib/io/asio_loop.h"
 #include "lib/io/socket_network.h"
 #include "lib/io/worker_pool.h"
+#include "lib/kube/curl_transport.h"
 #include "lib/telemetry/log_output.h"
 #include "lib/telemetry/metrics_registry.h"
 #include "server/cli/commands.h"
@@ -72,7 +73,7 @@ Result<std::unique_ptr<MetricsRegistry>> open_metrics(const ServerConfig& config
 }
 
 // From the configuration to the end of the process.
-Result<void> serve(ServerConfig config, const Logger& log) {
+Result<void> serve(ServerConfig config, const Logger& log, const kube::Environment& variable) {
   if (::mkdir(config.section.data_dir.c_str(), 0755) != 0 && errno != EEXIST) {
     return errno_error(errno, fmt::format("create data directory \"{}\"", config.section.data_dir));
   }
@@ -83,15 +84,21 @@ Result<void> serve(ServerConfig config, const Logger& log) {
   auto workers =
       std::make_unique<io::WorkerPool>(io::WorkerPool::Options{.threads = kWorkerThreads});
   auto metrics = TRY(open_metrics(config, loop, *workers, log));
-  auto server = TRY(Server::start(std::move(config), std::move(stores),
-                                  {.loop = loop,
-                                   .workers = *workers,
-                                   .network = network,
-                                   .handshake = *handshake,
-                                   .clock = system_clock(),
-                                   .random = system_random(),
-                                   .log = log,
-                                   .metrics = metrics.get()}));
+  kube::CurlTransport kube_transport(loop);
+  auto server =
+      TRY(Server::start(std::move(config), std::move(stores),
+                        {.loop = loop,
+                         .workers = *workers,
+                         .network = network,
+                         .handshake = *handshake,
+                         .clock = system_clock(),
+                         .random = system_random(),
+                         .log = log,
+                         .metrics = metrics.get(),
+                         .kube = kube::LazyClientDeps{.loop = loop,
+                                                      .transport = &kube_transport,
+                                                      .environment = variable,
+                                                      .options = {.user_agent = "spire-server"}}}));
   cli::give_back_start_memory();
   bool stopping = false;
   loop.on_signals({SIGINT, SIGTERM, SIGUSR1, SIGUSR2}, [&](int signal) {
@@ -139,7 +146,7 @@ int run(const RunFlags& flags, cli::Environment& environment) {
     LOG_ERROR(log, "Fatal run error", {"error", checked.error()});
     return 1;
   }
-  Result<void> served = serve(std::move(*loaded.config), log);
+  Result<void> served = serve(std::move(*loaded.config), log, environment.variable);
   if (!served.ok()) {
     LOG_ERROR(log, "Fatal run error", {"error", served.error()});
     LOG_ERROR(log, "Server crashed", {"error", served.error()});

@@ -14,6 +14,7 @@
 #include "lib/hcl/schema.h"
 #include "lib/io/directory.h"
 #include "server/nodeattestor/join_token.h"
+#include "server/nodeattestor/k8s_psat.h"
 #include "server/upstreamauthority/unbuilt_plugins.h"
 
 namespace steeple::server {
@@ -168,6 +169,19 @@ Result<std::unique_ptr<NodeAttestor>> make_x509pop(const Plugin& plugin) {
   return x509pop_attestor(std::move(options), plugin.trust_domain, plugin.deps.x509pop);
 }
 
+Result<void> check_k8s_psat(const hcl::Value& data) {
+  TRY(k8s_psat_clusters(data, Logger()));
+  return {};
+}
+
+Result<std::unique_ptr<NodeAttestor>> make_k8s_psat(const Plugin& plugin) {
+  if (plugin.deps.kube == nullptr) {
+    return unimplemented("there is no Kubernetes client here");
+  }
+  return k8s_psat_attestor(TRY(k8s_psat_clusters(plugin.data, plugin.deps.x509pop.log)),
+                           plugin.trust_domain, *plugin.deps.kube);
+}
+
 struct BuiltIn {
   std::string_view name;
   Result<void> (*check)(const hcl::Value& data);
@@ -176,6 +190,7 @@ struct BuiltIn {
 
 constexpr std::array kBuiltIn = {
     BuiltIn{.name = kJoinTokenType, .check = check_join_token, .make = make_join_token},
+    BuiltIn{.name = "k8s_psat", .check = check_k8s_psat, .make = make_k8s_psat},
     BuiltIn{.name = "x509pop", .check = check_x509pop, .make = make_x509pop},
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lib/hcl/plugins.h"
+#include "lib/kube/lazy_client.h"
 #include "server/datastore/datastore.h"
 #include "server/nodeattestor/node_attestor.h"
 #include "server/nodeattestor/x509pop.h"
@@ -21,6 +22,8 @@ namespace steeple::server {
 struct NodeAttestorDeps {
   Datastore& datastore;
   X509PopDeps x509pop;  // also the clock and the log of the others
+  // How clusters are reached. Null: not at all, and k8s_psat is refused.
+  const kube::LazyClientDeps* kube = nullptr;
 };
 
 class NodeAttestors {

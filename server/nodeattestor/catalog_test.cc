@@ -78,8 +78,8 @@ TEST(NodeAttestorSettings, OnlyTheDefaultAgentPathTemplateIsTaken) {
 }
 
 TEST(NodeAttestorSettings, WhatIsNotBuiltIsRefusedByName) {
-  for (const char* name : {"aws_iid", "azure_imds", "azure_msi", "gcp_iit", "http_challenge",
-                           "k8s_psat", "sshpop", "tpm_devid"}) {
+  for (const char* name :
+       {"aws_iid", "azure_imds", "azure_msi", "gcp_iit", "http_challenge", "sshpop", "tpm_devid"}) {
     auto refused = check_node_attestor(plugin(name));
     ASSERT_FALSE(refused.ok());
     EXPECT_EQ(refused.error().code, Code::kUnimplemented);

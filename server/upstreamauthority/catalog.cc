@@ -98,12 +98,8 @@ Result<std::unique_ptr<UpstreamAuthority>> make_upstream_authority(
 }
 
 Result<void> refuse_unbuilt_plugin(const hcl::PluginConfig& plugin) {
-  for (std::string_view type : {"Notifier", "CredentialComposer", "BundlePublisher"}) {
-    if (plugin.type == type) {
-      return unbuilt_plugin(plugin);
-    }
-  }
-  return {};
+  return plugin.type == "CredentialComposer" ? Result<void>(unbuilt_plugin(plugin))
+                                             : Result<void>();
 }
 
 }  // namespace steeple::server

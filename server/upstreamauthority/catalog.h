@@ -19,8 +19,8 @@ Result<std::unique_ptr<UpstreamAuthority>> make_upstream_authority(
     const hcl::PluginConfig& plugin, const spiffe::TrustDomain& trust_domain,
     const DiskUpstreamDeps& deps);
 
-// Types of plugin that have no table because none of them is built (Notifier, CredentialComposer,
-// BundlePublisher): always an error. OK for every other type.
+// Types of plugin that have no table because none of them is built (CredentialComposer): always an
+// error. OK for every other type.
 Result<void> refuse_unbuilt_plugin(const hcl::PluginConfig& plugin);
 
 }  // namespace steeple::server

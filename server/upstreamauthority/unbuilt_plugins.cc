@@ -24,7 +24,6 @@ constexpr std::array kSpiresOwn = {
     Known{"NodeAttestor", "azure_msi"},
     Known{"NodeAttestor", "gcp_iit"},
     Known{"NodeAttestor", "http_challenge"},
-    Known{"NodeAttestor", "k8s_psat"},
     Known{"NodeAttestor", "sshpop"},
     Known{"NodeAttestor", "tpm_devid"},
     Known{"UpstreamAuthority", "awssecret"},
@@ -40,12 +39,10 @@ constexpr std::array kSpiresOwn = {
     Known{"KeyManager", "hashicorp_vault"},
     Known{"CredentialComposer", "uniqueid"},
     Known{"Notifier", "gcs_bundle"},
-    Known{"Notifier", "k8sbundle"},
     Known{"BundlePublisher", "aws_rolesanywhere_trustanchor"},
     Known{"BundlePublisher", "aws_s3"},
     Known{"BundlePublisher", "azure_blob"},
     Known{"BundlePublisher", "gcp_cloudstorage"},
-    Known{"BundlePublisher", "k8s_configmap"},
 };
 
 }  // namespace

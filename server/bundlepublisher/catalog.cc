@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/bundlepublisher/catalog.h"
+
+#include <fmt/format.h>
+
+#include "server/bundlepublisher/k8s_configmap.h"
+#include "server/upstreamauthority/unbuilt_plugins.h"
+
+namespace steeple::server {
+namespace {
+
+Result<void> check_name(const hcl::PluginConfig& plugin) {
+  if (plugin.external() || plugin.name != "k8s_configmap") {
+    return unbuilt_plugin(plugin);
+  }
+  return {};
+}
+
+std::string doing(const hcl::PluginConfig& plugin) {
+  return fmt::format("BundlePublisher \"{}\"", plugin.name);
+}
+
+}  // namespace
+
+Result<void> check_bundle_publisher(const hcl::PluginConfig& plugin) {
+  TRY(check_name(plugin));
+  if (!plugin.data && !plugin.data_file.empty()) {
+    return {};  // the file is read at start
+  }
+  TRY(k8s_configmap_clusters(plugin.data ? *plugin.data : hcl::make_object(), Logger())
+          .during(doing(plugin)));
+  return {};
+}
+
+Result<std::unique_ptr<BundleTarget>> make_bundle_publisher(const hcl::PluginConfig& plugin,
+                                                            const BundleTargetDeps& deps) {
+  TRY(check_name(plugin));
+  if (deps.kube == nullptr) {
+    return unimplemented(doing(plugin) + ": there is no Kubernetes client here");
+  }
+  const hcl::Value data = TRY(hcl::load_plugin_data(plugin));
+  auto clusters = TRY(k8s_configmap_clusters(data, deps.log).during(doing(plugin)));
+  return k8s_configmap_publisher(clusters, *deps.kube, deps.log);
+}
+
+}  // namespace steeple::server
