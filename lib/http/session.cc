@@ -10,6 +10,8 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 
+#include "lib/http/date.h"
+
 namespace steeple::http {
 namespace {
 
@@ -22,23 +24,6 @@ constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kLingerBytesMax = 256 * 1024;
 constexpr auto kLingerTimeout = 1s;
 constexpr std::uint64_t kRequestsPerTurn = 16;
-
-// RFC 9110 5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT".
-std::string http_date(WallTime now) {
-  auto whole = std::chrono::floor<std::chrono::seconds>(now);
-  auto day = std::chrono::floor<std::chrono::days>(whole);
-  std::chrono::year_month_day date(day);
-  std::chrono::hh_mm_ss time(whole - day);
-  static constexpr std::array<std::string_view, 7> kDays = {"Sun", "Mon", "Tue", "Wed",
-                                                            "Thu", "Fri", "Sat"};
-  static constexpr std::array<std::string_view, 12> kMonths = {
-      "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  return fmt::format(
-      "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[std::chrono::weekday(day).c_encoding()],
-      static_cast<unsigned>(date.day()), kMonths[static_cast<unsigned>(date.month()) - 1],
-      static_cast<int>(date.year()), time.hours().count(), time.minutes().count(),
-      time.seconds().count());
-}
 
 std::string text_of(boost::string_view text) { return {text.data(), text.size()}; }
 
@@ -354,7 +339,7 @@ void Server::Session::answer(std::uint64_t number, Response response) {
   keep_alive_ = keep_alive_ && !draining_;
   bool bodiless = response.status == 204 || response.status == 304 || response.status < 200;
   output_ = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status,
-                        reason_phrase(response.status), http_date(loop_.clock().now()));
+                        reason_phrase(response.status), format_date(loop_.clock().now()));
   if (!response.content_type.empty() && !splits_header(response.content_type)) {
     output_ += fmt::format("Content-Type: {}\r\n", response.content_type);
   }

@@ -135,12 +135,12 @@ std::string json_string(std::string_view text) {
   return out + '"';
 }
 
-std::string indent_json(std::string_view compact) {
+std::string indent_json(std::string_view compact, std::size_t spaces) {
   std::string out;
   std::size_t depth = 0;
   auto new_line = [&] {
     out += '\n';
-    out.append(4 * depth, ' ');
+    out.append(spaces * depth, ' ');
   };
   bool in_string = false;
   for (std::size_t i = 0; i < compact.size(); ++i) {

@@ -26,7 +26,7 @@ Result<std::string> string_member(const nlohmann::json& object, const char* name
 // With quotes, escaped as Go does (also <, > and &).
 std::string json_string(std::string_view text);
 
-// Compact JSON as json.Indent("", "    ") lays it out.
-std::string indent_json(std::string_view compact);
+// Compact JSON as json.Indent("", "    ") lays it out, or with another number of spaces.
+std::string indent_json(std::string_view compact, std::size_t spaces = 4);
 
 }  // namespace steeple::jose

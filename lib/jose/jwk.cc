@@ -172,7 +172,8 @@ std::string encode_keys_member(const std::vector<Jwk>& keys) {
 
 std::string encode_jwks(const std::vector<Jwk>& keys, JsonStyle style) {
   std::string compact = '{' + encode_keys_member(keys) + '}';
-  return style == JsonStyle::kCompact ? compact : indent_json(compact);
+  return style == JsonStyle::kCompact ? compact
+                                      : indent_json(compact, style == JsonStyle::kIndented ? 4 : 2);
 }
 
 Result<Jwk> parse_jwk(std::string_view text) {

@@ -27,8 +27,9 @@ struct Jwk {
 inline constexpr std::size_t kJwksKeysMax = 10'000;
 
 enum class JsonStyle : std::uint8_t {
-  kCompact,  // no white space: go-spiffe's Marshal, the Workload API
-  kIndented  // four spaces: SPIRE's bundle endpoint, `bundle show -format spiffe`, OIDC
+  kCompact,     // no white space: go-spiffe's Marshal, the Workload API
+  kIndented,    // four spaces: SPIRE's bundle endpoint, `bundle show -format spiffe`
+  kIndentedTwo  // two spaces: the OIDC discovery provider
 };
 
 // {"kty":"EC",...}: one key, compact.
