@@ -38,6 +38,7 @@ IMAGES = {
     "spire-agent": Image(("spire-agent",), arguments=("run",), user="0:0"),
     "spiffe-csi-driver": Image(("spiffe-csi-driver",), user="0:0"),  # mounts
     "spiffe-helper": Image(("spiffe-helper",)),
+    "oidc-discovery-provider": Image(("oidc-discovery-provider",)),
     "spire-examples": Image(("spiffe-workload",), folder="/opt/spire-examples"),
 }
 
