@@ -162,12 +162,10 @@ void Printer::integer_in_base(std::uint64_t number, bool negative, unsigned base
     precision_digits = flags_.width - (negative || flags_.plus || flags_.space ? 1 : 0);
   }
   const std::string_view symbols = upper ? "0123456789ABCDEF" : "0123456789abcdef";
-  std::string digits;
-  std::uint64_t rest = number;
-  do {
+  std::string digits(1, symbols[number % base]);
+  for (std::uint64_t rest = number / base; rest > 0; rest /= base) {
     digits += symbols[rest % base];
-    rest /= base;
-  } while (rest > 0);
+  }
   if (static_cast<int>(digits.size()) < precision_digits) {
     digits.append(static_cast<std::size_t>(precision_digits) - digits.size(), '0');
   }

@@ -84,14 +84,14 @@ Result<void> take_serving_cert(const File& file, ProviderConfig& config) {
     return invalid_argument(
         "key_file_path must be configured in the serving_cert_file configuration section");
   }
+  ServingCertFileConfig& serving = config.serving_cert_file.emplace();
+  serving.cert_file_path = section.cert_file_path;
+  serving.key_file_path = section.key_file_path;
   auto addr = parse_address(section.addr.empty() ? kServingCertAddr : section.addr);
-  config.serving_cert_file = ServingCertFileConfig{
-      .cert_file_path = section.cert_file_path,
-      .key_file_path = section.key_file_path,
-      .file_sync_interval = TRY(duration_of(section.file_sync_interval, kFileSyncInterval,
-                                            "file_sync_interval", "serving_cert_file")),
-      .addr = TRY(
-          std::move(addr).during("invalid addr in the serving_cert_file configuration section"))};
+  serving.addr =
+      TRY(std::move(addr).during("invalid addr in the serving_cert_file configuration section"));
+  serving.file_sync_interval = TRY(duration_of(section.file_sync_interval, kFileSyncInterval,
+                                               "file_sync_interval", "serving_cert_file"));
   return {};
 }
 
@@ -99,10 +99,8 @@ Result<void> take_serving_cert(const File& file, ProviderConfig& config) {
 Result<int> take_sources(const File& file, ProviderConfig& config) {
   int sources = 0;
   if (file.server_api) {
-    config.server_api = ServerApiConfig{
-        .socket_path = {},
-        .poll_interval = TRY(duration_of(file.server_api->poll_interval, kPollInterval,
-                                         "poll_interval", "server_api"))};
+    config.server_api.emplace().poll_interval = TRY(
+        duration_of(file.server_api->poll_interval, kPollInterval, "poll_interval", "server_api"));
     ++sources;
   }
   if (file.workload_api) {
@@ -113,19 +111,17 @@ Result<int> take_sources(const File& file, ProviderConfig& config) {
     }
     Duration interval =
         TRY(duration_of(section.poll_interval, kPollInterval, "poll_interval", "workload_api"));
-    auto domain = spiffe::TrustDomain::parse(section.trust_domain);
-    config.workload_api =
-        WorkloadApiConfig{.socket_path = {},
-                          .trust_domain = TRY(std::move(domain).during(
-                              "invalid trust_domain in the workload_api configuration section")),
-                          .poll_interval = interval};
+    auto parsed = spiffe::TrustDomain::parse(section.trust_domain);
+    auto domain = TRY(
+        std::move(parsed).during("invalid trust_domain in the workload_api configuration section"));
+    config.workload_api = WorkloadApiConfig{{}, std::move(domain), interval};
     ++sources;
   }
   if (file.file) {
-    config.file = FileConfig{
-        .path = file.file->path,
-        .poll_interval =
-            TRY(duration_of(file.file->poll_interval, kPollInterval, "poll_interval", "file"))};
+    FileConfig& source = config.file.emplace();
+    source.path = file.file->path;
+    source.poll_interval =
+        TRY(duration_of(file.file->poll_interval, kPollInterval, "poll_interval", "file"));
     ++sources;
   }
   return sources;

@@ -144,10 +144,12 @@ func TestMessagesAndHeadersOverTheLimitAreRefused(t *testing.T) {
 		t.Errorf("an announced message of 4 GiB got %s %q", code, message)
 	}
 	r = speak(t, Must[net.Conn](t)(dialTCP(t, s, nil)))
-	NoError(t, r.call(1, getBundle, nil, hpack.HeaderField{Name: "a", Value: string(make([]byte, 9000))},
-		hpack.HeaderField{Name: "b", Value: string(make([]byte, 9000))}))
-	if code, message, err := r.status(1); err == nil {
-		t.Errorf("18000 bytes of headers got %s %q", code, message)
+	// The server may close before all of it was written.
+	if err := r.call(1, getBundle, nil, hpack.HeaderField{Name: "a", Value: string(make([]byte, 9000))},
+		hpack.HeaderField{Name: "b", Value: string(make([]byte, 9000))}); err == nil {
+		if code, message, err := r.status(1); err == nil {
+			t.Errorf("18000 bytes of headers got %s %q", code, message)
+		}
 	}
 	wantServed(t, s)
 }
