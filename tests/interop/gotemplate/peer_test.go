@@ -6,6 +6,7 @@ package gotemplate_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -163,6 +164,9 @@ func (p *peer) compare(text string, data any, missing string, withSprig bool) st
 	got := p.run(request{Template: []byte(text), Data: tagged(data), Missing: missing, Sprig: withSprig})
 	if got.Limit {
 		return "" // Go has fewer limits and might run for years
+	}
+	if bytes.Contains(got.Error, []byte("complex numbers are not supported")) {
+		return "" // said before whatever else is wrong
 	}
 	want, err := goRun(text, data, missing, withSprig)
 	want = address.ReplaceAllString(want, "pointer")
