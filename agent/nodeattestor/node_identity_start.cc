@@ -198,8 +198,8 @@ void NodeIdentity::Core::attest_first(const Stored& stored) {
 
 void NodeIdentity::Core::first_failed(Error error) {
   Clock& clock = deps_.loop.clock();
-  // Nobody was there to say no, or the file of the bundle that the server publishes: the reference's
-  // patience is for refusals.
+  // Nobody was there to say no, or the file of the bundle that the server publishes: the
+  // reference's patience is for refusals.
   const bool early = error.code == Code::kUnavailable || error.code == Code::kNotFound;
   Backoff& backoff = early ? reach_backoff_ : attest_backoff_;
   Duration wait = backoff.next(deps_.random);
