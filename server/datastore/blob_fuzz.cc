@@ -2,6 +2,8 @@
 
 // Fuzz target: columns of a database that somebody else wrote: bundles as protobuf, times as text.
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "lib/base/check.h"
 #include "lib/base/fuzz_seeds.h"
 #include "lib/x509/fake_authority.h"
@@ -9,6 +11,7 @@
 #include "server/datastore/time_text.h"
 
 std::vector<std::string> steeple::fuzz_seeds() {
+  google::protobuf::SetLogHandler(nullptr);
   const WallTime now = from_unix_seconds(1'893'456'000);
   x509::FakeAuthority authority("example.org", now);
   spire::common::Bundle blob;

@@ -4,6 +4,8 @@
 // the identities and bundles inside, and the address in the environment. The first byte chooses
 // the message.
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "lib/base/check.h"
 #include "lib/base/fuzz_seeds.h"
 #include "lib/x509/fake_authority.h"
@@ -37,6 +39,7 @@ void x509_answer(steeple::ByteView text) {
 }  // namespace
 
 std::vector<std::string> steeple::fuzz_seeds() {
+  google::protobuf::SetLogHandler(nullptr);
   x509::FakeAuthority authority("example.org", kNow);
   auto svid = authority.issue("/web", kNow);
   X509SVIDResponse response;
