@@ -26,7 +26,8 @@ var expected = map[string]string{
 	"generic/2/2": noBody, "generic/2/3": noBody,
 	"http2/5.1/8": closed, "http2/5.1/9": closed, "http2/5.1/11": closed, "http2/5.1/12": closed,
 	"http2/5.1.1/2": closed,
-	"http2/5.1/6":   early, // when the answer wins the race
+	"http2/5.1/6":   early, // when the answer wins the race, as the next two
+	"http2/6.9/2":   early, "http2/6.9.1/3": early,
 	"http2/5.1.2/1": early, "http2/8.1.2.1/3": early, "http2/8.1.2.6/1": early,
 }
 
