@@ -36,6 +36,7 @@ IMAGES = {
     "spire-server": Image(("spire-server",), arguments=("run",), tools=("curl",)),
     # Reading other users' processes and making sockets for them takes root.
     "spire-agent": Image(("spire-agent",), arguments=("run",), user="0:0"),
+    "spire-controller-manager": Image(("spire-controller-manager",)),
     "spiffe-csi-driver": Image(("spiffe-csi-driver",), user="0:0"),  # mounts
     "spiffe-helper": Image(("spiffe-helper",)),
     "oidc-discovery-provider": Image(("oidc-discovery-provider",)),

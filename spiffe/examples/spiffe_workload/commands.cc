@@ -85,6 +85,7 @@ std::vector<cli::Command> commands() {
       cli::command<GetJwtFlags>("get-jwt", "Prints a token of this workload", bind, get_jwt));
   table.push_back(serve_command());
   table.push_back(call_command());
+  table.push_back(watch_command());
   return table;
 }
 

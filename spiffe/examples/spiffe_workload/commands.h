@@ -15,6 +15,7 @@ namespace spiffe::example {
 std::vector<steeple::cli::Command> commands();
 steeple::cli::Command serve_command();
 steeple::cli::Command call_command();
+steeple::cli::Command watch_command();
 
 // "SPIFFE ID: …", validity of the SVID and of each CA of its trust domain.
 std::string describe(const X509Context& context);

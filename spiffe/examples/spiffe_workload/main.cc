@@ -5,6 +5,7 @@
 //   get-jwt    prints a token for an audience, and checks it
 //   serve      an HTTPS server that only answers one SPIFFE ID
 //   call       a client of it
+//   watch      stays and prints the identity whenever it changes; also without a command
 // The address of the Workload API comes from SPIFFE_ENDPOINT_SOCKET.
 
 #include <string>
@@ -19,5 +20,8 @@ int main(int argc, char** argv) {
     app.add(std::move(command));
   }
   std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments.empty()) {
+    arguments.emplace_back("watch");  // a container that is given no command stays
+  }
   return app.run(arguments, steeple::cli::process_environment());
 }

@@ -86,7 +86,7 @@ class Definitions(Case):
         self.works(self.apply("--filename", str(HERE / "manifests/guide-hardening.yaml"), "--dry-run=server"))
 
     def test_the_test_clusters_storage_is_taken(self):
-        self.works(self.apply("--filename", str(HERE / "manifests/storage.yaml"), "--dry-run=server"))
+        self.works(self.apply("--filename", str(HERE.parent / "cluster/storage.yaml"), "--dry-run=server"))
 
     def test_lifetimes_are_durations_or_seconds(self):
         for ttl in (3600, "1h", "90m", "1h30m", "0.5h", 0):

@@ -241,6 +241,8 @@ init() { # STATE PROGRAMS CHECKOUT
   until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
   controllers
   workers
+  mkdir -p /var/lib/volumes/{1..4}
+  kubectl apply -f "$(dirname "$0")/storage.yaml" >/dev/null
   : >/run/kubernetes/started
   while :; do wait -n || sleep 1; done # reaps what others leave
 }
