@@ -56,6 +56,9 @@ void bind(cli::FlagSet& flags, Flags& to) {
             "Path to the socket to make in the kubelet's plugins_registry folder");
   flags.add("health-port", &options.health_port,
             "TCP port that answers /healthz. If unset, none does");
+  flags.add("shutdown-delay", &options.shutdown_delay,
+            "How long to go on while volumes are left, so that pods which end together with the "
+            "driver are unmounted");
   flags.add("log-level", &to.log_level, "'debug', 'info', 'warn', or 'error'");
   flags.add("log-format", &to.log_format, "'text' or 'json'");
 }

@@ -9,6 +9,7 @@ namespace {
 
 // Only the kubelet's account and root talk to us.
 constexpr mode_t kSocketMode = 0700;
+constexpr auto kVolumesLeftInterval = std::chrono::milliseconds(200);
 constexpr auto kStopGrace = std::chrono::seconds(5);
 // A directory that is deleted and at once made anew is seen again in the next round, where a path
 // leads to it; in a container none does, and only a new container gets the new directory.
@@ -44,6 +45,9 @@ Result<void> check_options(const DriverOptions& options) {
   }
   if (options.health_port < 0 || options.health_port > 65535) {
     return invalid_argument("-health-port is not a port");
+  }
+  if (options.shutdown_delay < Duration::zero()) {
+    return invalid_argument("-shutdown-delay is negative");
   }
   return {};
 }
@@ -148,6 +152,9 @@ void Driver::mend() {
 
 void Driver::on_mended(Result<Volumes::Health> found) {
   mending_ = false;
+  if (stopping_) {
+    return;
+  }
   if (!found.ok()) {
     LOG_ERROR(deps_.log, "Failed to look after the volumes", {"error", found.error()});
     mend_later();
@@ -194,6 +201,28 @@ void Driver::stop() {
     return;
   }
   mend_timer_.cancel();
+  stop_by_ = deps_.loop.clock().steady() + options_.shutdown_delay;
+  if (options_.shutdown_delay > Duration::zero()) {
+    wait_for_volumes();
+  } else {
+    close();
+  }
+}
+
+void Driver::wait_for_volumes() {
+  io::on_worker(
+      deps_.workers, deps_.loop, core_, [core = core_] { return core->volumes.mend(); },
+      [this](Result<Volumes::Health> found) {
+        bool left = found.ok() && found->volumes > 0;
+        if (!left || deps_.loop.clock().steady() >= stop_by_) {
+          close();
+        } else {
+          mend_timer_.start(kVolumesLeftInterval, [this] { wait_for_volumes(); });
+        }
+      });
+}
+
+void Driver::close() {
   // The registration first: from then on the kubelet sends nothing new.
   registration_listener_.reset();
   registration_.reset();

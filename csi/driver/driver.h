@@ -33,6 +33,9 @@ struct DriverOptions {
   std::string kubelet_registration_path;   // our CSI socket as the kubelet sees it
   std::string plugin_registration_socket;  // our socket in the folder that the kubelet watches
   int health_port = 0;                     // 0: none
+  // How long to go on after being asked to stop while volumes are left: pods that end together with
+  // the driver (an uninstall) could never be unmounted without it.
+  Duration shutdown_delay = Duration::zero();
 };
 // The reference's words for what is missing.
 Result<void> check_options(const DriverOptions& options);
@@ -57,7 +60,7 @@ class Driver {
 
   // Mends the volumes of before, then listens. An error: nothing serves.
   Result<void> start();
-  // Lets running calls end.
+  // Waits for the volumes as configured, then lets running calls end.
   void stop();
   // Something happened to the socket directory: look now.
   void source_changed();
@@ -72,6 +75,8 @@ class Driver {
   void mend();
   void on_mended(Result<Volumes::Health> found);
   void on_registration(Result<void> status);
+  void wait_for_volumes();
+  void close();
   void end(Result<void> why);
 
   const DriverOptions options_;
@@ -90,6 +95,7 @@ class Driver {
   int rounds_deleted_ = 0;
   bool refused_ = false;  // by the kubelet
   bool stopping_ = false;
+  SteadyTime stop_by_{};
 };
 
 }  // namespace steeple::csi

@@ -80,6 +80,17 @@ class DriverTest : public ::testing::Test {
     return answer;
   }
 
+  v1::NodePublishVolumeRequest publish_request() const {
+    v1::NodePublishVolumeRequest request;
+    request.set_volume_id("volume");
+    request.set_target_path(folder_ + "/target");
+    request.mutable_volume_capability()->mutable_mount();
+    request.mutable_volume_capability()->mutable_access_mode();
+    request.set_readonly(true);
+    (*request.mutable_volume_context())["csi.storage.k8s.io/ephemeral"] = "true";
+    return request;
+  }
+
   std::string folder_;
   DriverOptions options_;
   FakeClock clock_;
@@ -148,13 +159,7 @@ TEST_F(DriverTest, ProbeIsSilentWhenAllIsWellAndSaysWhenTheDirectoryIsGone) {
 
 TEST_F(DriverTest, AReplacedDirectoryIsSeenWithoutBeingTold) {
   start();
-  v1::NodePublishVolumeRequest request;
-  request.set_volume_id("volume");
-  request.set_target_path(folder_ + "/target");
-  request.mutable_volume_capability()->mutable_mount();
-  request.mutable_volume_capability()->mutable_access_mode();
-  request.set_readonly(true);
-  (*request.mutable_volume_context())["csi.storage.k8s.io/ephemeral"] = "true";
+  v1::NodePublishVolumeRequest request = publish_request();
   ASSERT_TRUE(call<v1::NodePublishVolumeResponse>(options_.csi_socket_path,
                                                   "/csi.v1.Node/NodePublishVolume", request)
                   .ok());
@@ -188,6 +193,41 @@ TEST_F(DriverTest, StoppingEndsWellAndTakesTheSocketsAway) {
   EXPECT_FALSE(call<v1::ProbeResponse>(options_.csi_socket_path, "/csi.v1.Identity/Probe",
                                        v1::ProbeRequest())
                    .ok());
+}
+
+TEST_F(DriverTest, AVolumeThatIsLeftCanBeUnmountedWhileTheDriverStops) {
+  options_.shutdown_delay = seconds(5);
+  start();
+  v1::NodePublishVolumeRequest publish = publish_request();
+  ASSERT_TRUE(call<v1::NodePublishVolumeResponse>(options_.csi_socket_path,
+                                                  "/csi.v1.Node/NodePublishVolume", publish)
+                  .ok());
+  loop_.post([this] { driver_->stop(); });
+  scheduler_.run_for(seconds(2));
+  EXPECT_FALSE(ended_);
+  v1::NodeUnpublishVolumeRequest unpublish;
+  unpublish.set_volume_id(publish.volume_id());
+  unpublish.set_target_path(publish.target_path());
+  EXPECT_TRUE(call<v1::NodeUnpublishVolumeResponse>(options_.csi_socket_path,
+                                                    "/csi.v1.Node/NodeUnpublishVolume", unpublish)
+                  .ok());
+  scheduler_.run_for(seconds(1));
+  ASSERT_TRUE(ended_) << "nothing is left to wait for";
+  EXPECT_TRUE(ended_->ok());
+}
+
+TEST_F(DriverTest, VolumesThatStayDelayTheStopAsLongAsConfigured) {
+  options_.shutdown_delay = seconds(5);
+  start();
+  ASSERT_TRUE(call<v1::NodePublishVolumeResponse>(
+                  options_.csi_socket_path, "/csi.v1.Node/NodePublishVolume", publish_request())
+                  .ok());
+  loop_.post([this] { driver_->stop(); });
+  scheduler_.run_for(seconds(4));
+  EXPECT_FALSE(ended_);
+  scheduler_.run_for(seconds(8));
+  ASSERT_TRUE(ended_);
+  EXPECT_TRUE(ended_->ok());
 }
 
 TEST(DriverOptionsTest, WhatIsMissingIsNamed) {

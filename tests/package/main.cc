@@ -8,9 +8,9 @@
 #include "spiffe/tls/tls_context.h"
 
 int main() {
-  auto source = spiffe::X509Source::make(
-      {.client_options = {.address = "unix:///nonexistent/agent.sock"},
-       .start_timeout = std::chrono::milliseconds(200)});
+  auto source =
+      spiffe::X509Source::make({.client_options = {.address = "unix:///nonexistent/agent.sock"},
+                                .start_timeout = std::chrono::milliseconds(200)});
   if (!source.ok()) {
     std::printf("no identity: %s\n", source.error().message.c_str());
     return 3;

@@ -22,14 +22,14 @@ new_root() { # STATE PROGRAMS CHECKOUT
   local folder
   for folder in sys dev; do mount --rbind "/$folder" "$folder"; done
   mount -t proc proc proc
+  mount -t tmpfs run run
+  mount -t tmpfs tmp tmp
   # Overlays cannot stand on an overlay, and what is live outside must be so inside.
   mkdir -p var/lib/{containerd,kubelet,etcd} ".$2" ".$3" ".$1"
   for folder in containerd kubelet etcd; do mount --bind "$1/$folder" "var/lib/$folder"; done
   mount --bind "$2" ".$2"
   mount --bind "$3" ".$3"
   mount --bind "$1" ".$1"
-  mount -t tmpfs run run
-  mount -t tmpfs tmp tmp
   mkdir -p mnt/old run/lock
   pivot_root . mnt/old
   cd /
