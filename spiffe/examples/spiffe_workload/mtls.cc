@@ -12,6 +12,7 @@
 
 #include <array>
 #include <ostream>
+#include <thread>
 
 #include "lib/io/file_descriptor.h"
 #include "spiffe/examples/spiffe_workload/commands.h"
@@ -27,6 +28,7 @@ namespace cli = steeple::cli;
 constexpr std::size_t kRequestBytesMax = 16 << 10;
 constexpr std::size_t kResponseBytesMax = 1 << 20;
 constexpr int kBacklog = 64;
+constexpr auto kReachInterval = std::chrono::milliseconds(200);
 constexpr timeval kSocketTimeout{.tv_sec = 10, .tv_usec = 0};
 
 struct FreeSsl {
@@ -187,12 +189,28 @@ struct CallFlags {
   std::string address = "backend.default.svc.cluster.local:8443";
   std::string expect;
   std::string path = "/api/data";
+  steeple::Duration timeout = std::chrono::seconds(10);
 };
 
 void bind_call(cli::FlagSet& flags, CallFlags& to) {
   flags.add("address", &to.address, "host:port of the server");
   flags.add("expect", &to.expect, "The SPIFFE ID that the server must have");
   flags.add("path", &to.path, "What to ask for");
+  flags.add("timeout", &to.timeout, "How long to try to reach the server");
+}
+
+// A server that has just been moved is found again in a moment: tries until the timeout.
+Result<FileDescriptor> reach(const HostPort& at, steeple::Duration timeout) {
+  auto end = std::chrono::steady_clock::now() + timeout;
+  for (;;) {
+    auto fd = open_socket(at, 0, "connect to", [](int socket, const sockaddr* to, socklen_t size) {
+      return ::connect(socket, to, size);
+    });
+    if (fd.ok() || std::chrono::steady_clock::now() >= end) {
+      return fd;
+    }
+    std::this_thread::sleep_for(kReachInterval);
+  }
 }
 
 Result<void> call(const CallFlags& flags, cli::Environment& environment) {
@@ -203,10 +221,7 @@ Result<void> call(const CallFlags& flags, cli::Environment& environment) {
   auto source = TRY(X509Source::make());
   auto context = TRY(mtls_client_context(source, authorize_id(expected), {"http/1.1"}));
   HostPort at = TRY(split(flags.address));
-  FileDescriptor fd =
-      TRY(open_socket(at, 0, "connect to", [](int socket, const sockaddr* to, socklen_t size) {
-        return ::connect(socket, to, size);
-      }));
+  FileDescriptor fd = TRY(reach(at, flags.timeout));
   limit_waits(fd.get());
   Ssl ssl(SSL_new(context.get()));
   ERR_clear_error();
