@@ -227,6 +227,30 @@ CONF
   start coredns coredns -conf /etc/kubernetes/Corefile
 }
 
+# A volume is used once: who deletes its claim does not get it back.
+storage() {
+  local number
+  {
+    cat "$(dirname "$0")/storage.yaml"
+    for number in {1..20}; do
+      mkdir -p "/var/lib/volumes/$number"
+      cat <<YAML
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: volume-$number}
+spec:
+  storageClassName: standard
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  local: {path: /var/lib/volumes/$number}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [linux]}]}]}}
+YAML
+    done
+  } | kubectl apply -f - >/dev/null
+}
+
 init() { # STATE PROGRAMS CHECKOUT
   new_root "$@"
   export PATH="$2:$PATH"
@@ -241,8 +265,7 @@ init() { # STATE PROGRAMS CHECKOUT
   until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
   controllers
   workers
-  mkdir -p /var/lib/volumes/{1..4}
-  kubectl apply -f "$(dirname "$0")/storage.yaml" >/dev/null
+  storage
   : >/run/kubernetes/started
   while :; do wait -n || sleep 1; done # reaps what others leave
 }
