@@ -15,6 +15,7 @@ suites (all but unit, in this order, when none is named):
   crash       kill -9 of server and agent under load, 200 rounds
   asan, tsan  unit and contract tests under the sanitizers
   fuzz        each fuzz target for two seconds, or for --seconds N
+  kubernetes  the chart, both guides and recoveries on a real cluster; takes root and namespaces
 """
 
 import concurrent.futures
@@ -184,6 +185,15 @@ def fuzz(tally, seconds=2):
     drive(tally, "fuzz", int(900 + targets * seconds), "--seconds", str(seconds))
 
 
+def kubernetes(tally):
+    """Where no namespaces can be made there can be no cluster: that is said, and proves nothing."""
+    probe, _ = run(["unshare", "--mount", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"], 60)
+    if probe != 0:
+        say("kubernetes: left out, this machine lets nobody make namespaces and mounts")
+        return
+    driver("kubernetes", 3000)(tally)
+
+
 SUITES = {
     "tidy": tidy,
     "unit": unit,
@@ -196,6 +206,7 @@ SUITES = {
     "asan": lambda tally: unit(tally, "asan"),
     "tsan": lambda tally: unit(tally, "tsan"),
     "fuzz": fuzz,
+    "kubernetes": kubernetes,
 }
 
 # The sanitizers run what `unit` runs.

@@ -47,7 +47,7 @@ void Endpoint::limited_raw(std::string method, RateLimiter* limiter, std::string
   auto shared = std::make_shared<const RawHandler>(std::move(handler));
   auto price = std::make_shared<const RequestCost>(std::move(cost));
   server_.stream(std::move(method), [this, limiter, what = std::move(what), price,
-                                     shared](std::shared_ptr<rpc::ServerStream> opened) {
+                                     shared](const std::shared_ptr<rpc::ServerStream>& opened) {
     std::weak_ptr<rpc::ServerStream> weak = opened;
     opened->on_message([this, limiter, what, price, shared, weak](ByteView raw) {
       auto stream = weak.lock();

@@ -81,7 +81,7 @@ class AuthorizerTest : public testing::TestWithParam<bool> {
   }
 
   FakeClock clock_;
-  SeededRandom random_{7};
+  Random& random_ = system_random();  // one test asks from several threads
   TestFolder folder_;
   std::shared_ptr<sql::Database> database_;
   std::unique_ptr<Datastore> store_;

@@ -63,6 +63,7 @@ steeple::Result<void> watch(const WatchFlags& /*none*/, cli::Environment& enviro
   ::sigaddset(&ending, SIGINT);
   ::sigaddset(&ending, SIGTERM);
   ::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+  environment.out << "Waiting for the identity of this workload" << std::endl;
   Printer printer(environment);
   auto client = TRY(Client::make());
   auto handle = client->watch_x509_context(
