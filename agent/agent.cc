@@ -63,6 +63,7 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
         tokens_(config_.jwt_cache_max, deps_.log.subsystem("cache_manager"), deps_.metrics),
         cache_({.trust_domain = config_.trust_domain,
                 .svids_max = config_.x509_cache_max,
+                .late = &is_late,
                 .rotation = config_.rotation},
                {.clock = deps_.loop.clock(),
                 .random = deps_.random,
@@ -73,7 +74,8 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
                       if (sync_) {
                         sync_->wished();
                       }
-                    }}),
+                    },
+                .late_wanted = [this](bool wanted) { late_wanted(wanted); }}),
         attestors_(deps_.workers, std::move(deps_.workload_attestors), attestor_hooks()) {}
 
   void start() {
@@ -112,6 +114,16 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
                 },
             .metrics = &deps_.metrics,
             .clock = &deps_.loop.clock()};
+  }
+
+  void late_wanted(bool wanted) {
+    if (!deps_.late) {
+      return;
+    }
+    deps_.late->wanted = wanted;
+    if (wanted && workload_api_) {
+      workload_api_->attest_streams_again();
+    }
   }
 
   void identify(std::shared_ptr<AgentStore> store) {

@@ -39,6 +39,7 @@ class Agent {
     std::unique_ptr<keymanager::KeyManager> keys;
     std::unique_ptr<NodeAttestor> node_attestor;
     std::vector<std::unique_ptr<WorkloadAttestor>> workload_attestors;
+    std::shared_ptr<LateSelectors> late = {};  // what attestors heed; null: none does
     bool attest_on_loop = true;  // no workload attestor does more than read small /proc files
     bool memory_keys = false;    // keys are lost with the process; for a warning
     pid_t own_pid = 0;

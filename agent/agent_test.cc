@@ -585,6 +585,27 @@ TEST_F(AgentTest, CancelledFetchesCostNoAttestationOnWorkers) {
   EXPECT_LT(reads - liveness, 50) << "2000 were asked for";
 }
 
+TEST_F(AgentTest, AnEntryForAContainerReachesStreamsThatWereAttestedWithoutIt) {
+  World world;
+  world.late = std::make_shared<LateSelectors>();
+  world.attest_on_loop = false;
+  world.server.put_entry("pod", "/pod", {"k8s/pod-name:p"});
+  serve(world);
+  EXPECT_FALSE(world.late->wanted);
+  Workload web(world, 100, 1000);
+  auto stream = web.x509();
+  ASSERT_TRUE(received(world, stream, 1));
+  world.server.put_entry("container", "/container", {"k8s/container-name:c"});
+  ASSERT_TRUE(received(world, stream, 2, 1s));
+  EXPECT_TRUE(world.late->wanted);
+  EXPECT_EQ(stream->responses.back().svids_size(), 2);
+  world.server.remove_entry("container");
+  ASSERT_TRUE(received(world, stream, 3, 1s));
+  EXPECT_EQ(stream->responses.back().svids_size(), 1);
+  EXPECT_FALSE(world.late->wanted);
+  EXPECT_FALSE(stream->done);
+}
+
 TEST_F(AgentTest, WitRpcsAreUnimplementedAndUnknownServicesToo) {
   World world;
   serve(world);

@@ -152,7 +152,8 @@ Result<void> add_k8s_attestor(const hcl::Value& data, const PluginDeps* deps, Pl
                                           .transport = deps->kube_transport,
                                           .random = system_random(),
                                           .environment = deps->environment,
-                                          .log = deps->log.subsystem("workload_attestor")}));
+                                          .log = deps->log.subsystem("workload_attestor"),
+                                          .late = out->late}));
   }
   return {};
 }

@@ -25,6 +25,7 @@ struct Plugins {
   std::unique_ptr<keymanager::KeyManager> keys;
   std::unique_ptr<NodeAttestor> node_attestor;
   std::vector<std::unique_ptr<WorkloadAttestor>> workload_attestors;
+  std::shared_ptr<LateSelectors> late = std::make_shared<LateSelectors>();
   bool attest_on_loop = true;
   bool memory_keys = false;
 };

@@ -489,8 +489,9 @@ void FakeServer::put_entry(const std::string& id, const std::string& path,
   entry.mutable_spiffe_id()->set_path(path);
   for (const std::string& value : selectors) {
     auto* selector = entry.add_selectors();
-    selector->set_type("unix");
-    selector->set_value(value);
+    std::size_t slash = value.find('/');
+    selector->set_type(slash == std::string::npos ? "unix" : value.substr(0, slash));
+    selector->set_value(slash == std::string::npos ? value : value.substr(slash + 1));
   }
   put_entry(std::move(entry));
 }

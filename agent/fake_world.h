@@ -52,6 +52,24 @@ class FakeNodeAttestor final : public NodeAttestor {
   std::string payload_;
 };
 
+// Knows the pod of every process at once, and its container only when that is asked for.
+class FakePodAttestor final : public BlockingAttestor {
+ public:
+  explicit FakePodAttestor(std::shared_ptr<const LateSelectors> late) : late_(std::move(late)) {}
+  const std::string& name() const override { return name_; }
+  Result<Selectors> attest(const WorkloadProcess& /*process*/) override {
+    Selectors out = {{"k8s", "pod-name:p"}};
+    if (late_->wanted) {
+      out.push_back({"k8s", "container-name:c"});
+    }
+    return out;
+  }
+
+ private:
+  const std::shared_ptr<const LateSelectors> late_;
+  const std::string name_ = "k8s";
+};
+
 class World {
  public:
   static constexpr const char* kSocket = "/run/agent/public/api.sock";
@@ -84,6 +102,9 @@ class World {
   void start_agent() {
     std::vector<std::unique_ptr<WorkloadAttestor>> attestors;
     attestors.push_back(unix_attestor({}, names));
+    if (late) {
+      attestors.push_back(std::make_unique<FakePodAttestor>(late));
+    }
     serving = false;
     ended.reset();
     AgentConfig copy(config.trust_domain);
@@ -102,6 +123,7 @@ class World {
                 keymanager::disk_key_manager(std::make_shared<io::MemoryDirectory>(disk)).take(),
             .node_attestor = std::make_unique<FakeNodeAttestor>(token),
             .workload_attestors = std::move(attestors),
+            .late = late,
             .attest_on_loop = attest_on_loop,
             .own_pid = 1,
             .log = log,
@@ -135,6 +157,7 @@ class World {
   std::shared_ptr<io::MemoryDisk> disk = std::make_shared<io::MemoryDisk>();
   AgentConfig config;
   std::string token = kToken;
+  std::shared_ptr<LateSelectors> late;  // with it, every workload is in a FakePodAttestor's pod
   bool attest_on_loop = true;
   bool serving = false;
   std::optional<Result<void>> ended;

@@ -175,6 +175,7 @@ Result<void> serve(AgentConfig config, const Logger& log, const kube::Environmen
                   .keys = std::move(plugins.keys),
                   .node_attestor = std::move(plugins.node_attestor),
                   .workload_attestors = std::move(plugins.workload_attestors),
+                  .late = std::move(plugins.late),
                   .attest_on_loop = plugins.attest_on_loop,
                   .memory_keys = plugins.memory_keys,
                   .own_pid = ::getpid(),

@@ -30,6 +30,15 @@ class WorkloadApi::Core {
                         .jwt_bundles = RateLimit(limits.fetch_jwt_bundles, clock)});
   }
 
+  void attest_streams_again() {
+    auto streams = context_->streams;  // an attestation may end one
+    for (const auto& [number, stream] : streams) {
+      if (auto session = stream.lock()) {
+        session->attest_again();
+      }
+    }
+  }
+
   // The unary methods are streams of one message here: their answers may come later.
   void add(rpc::Server& server, std::string_view name, WorkloadMethod method) {
     server.stream(std::string(kService) + std::string(name),
@@ -53,6 +62,8 @@ WorkloadApi::WorkloadApi(Options options, Deps deps)
     : core_(std::make_shared<Core>(std::move(options), std::move(deps))) {}
 
 WorkloadApi::~WorkloadApi() = default;
+
+void WorkloadApi::attest_streams_again() { core_->attest_streams_again(); }
 
 void WorkloadApi::add_to(rpc::Server& server) {
   core_->add(server, "FetchX509SVID", WorkloadMethod::kFetchX509Svid);

@@ -58,6 +58,8 @@ class WorkloadApi {
 
   // Before the first connection. The server must be gone before this is destroyed.
   void add_to(rpc::Server& server);
+  // Workloads with open streams may have more selectors than when they came; see LateSelectors.
+  void attest_streams_again();
   // For ServerHooks: the header rule, which holds for SpiffeWorkloadAPI only.
   static Result<void> authorize(const rpc::CallContext& call);
 

@@ -60,10 +60,15 @@ WorkloadSession::WorkloadSession(std::shared_ptr<WorkloadContext> context, Workl
 WorkloadSession::~WorkloadSession() {
   context_->deps.metrics.gauge("workload_api.connections",
                                static_cast<double>(--context_->sessions));
+  context_->streams.erase(number_);
 }
 
 void WorkloadSession::begin() {
   auto self = shared_from_this();
+  if (is_stream(method_)) {
+    number_ = ++context_->streams_begun;
+    context_->streams.emplace(number_, weak_from_this());
+  }
   stream_->on_closed([self] { self->closed(); });
   stream_->on_message([self](ByteView request) { self->requested(request); });
 }
@@ -174,6 +179,22 @@ bool WorkloadSession::attest_on_worker() {
   return true;
 }
 
+void WorkloadSession::attest_again() {
+  if (stream_ && process_ && !context_->options.attest_on_loop) {
+    context_->turns.enqueue(process_->pid(), shared_from_this());
+  }
+}
+
+// It has its identities by what was known at first: no failure takes them away.
+void WorkloadSession::attested_again(const Result<Selectors>& selectors) {
+  if (selectors.ok()) {
+    subscribe(*selectors);
+  } else {
+    LOG_WARN(log(), "Workload attestation failed; the stream goes on with what was known",
+             {"error", selectors.error()});
+  }
+}
+
 void AttestationTurns::enqueue(pid_t pid, const std::shared_ptr<WorkloadSession>& session) {
   auto [queue, first] = waiting_.try_emplace(pid);
   queue->second.push_back(session);
@@ -196,6 +217,10 @@ void AttestationTurns::finished(pid_t pid) {
 
 void WorkloadSession::attested(Result<Selectors> selectors) {
   if (!stream_) {
+    return;
+  }
+  if (subscribed_) {
+    attested_again(selectors);
     return;
   }
   if (!selectors.ok()) {
@@ -244,6 +269,7 @@ bool WorkloadSession::allowed_by_rate(const Selectors& selectors) {
 // --- streams ------------------------------------------------------------------------------------
 
 void WorkloadSession::subscribe(const Selectors& selectors) {
+  subscribed_ = true;
   Interest interest =
       method_ == WorkloadMethod::kFetchX509Svid ? Interest::kX509Svids : Interest::kBundles;
   if (!context_->options.log_selectors.empty()) {
@@ -285,13 +311,17 @@ Result<Bytes> WorkloadSession::response_to(const WorkloadUpdatePtr& update) cons
   if (!update->own_bundle()) {
     return unavailable("could not serialize response: bundle not available");
   }
+  return encoded(*update);
+}
+
+const Bytes& WorkloadSession::encoded(const WorkloadUpdate& update) const {
   switch (method_) {
     case WorkloadMethod::kFetchX509Svid:
-      return update->x509_svid_response();
+      return update.x509_svid_response();
     case WorkloadMethod::kFetchX509Bundles:
-      return update->x509_bundles_response();
+      return update.x509_bundles_response();
     default:
-      return update->jwt_bundles_response();
+      return update.jwt_bundles_response();
   }
 }
 
@@ -305,13 +335,8 @@ void WorkloadSession::updated(const WorkloadUpdatePtr& update) {
     return;
   }
   WorkloadUpdatePtr before = std::exchange(told_, update);
-  if (before && method_ != WorkloadMethod::kFetchX509Svid) {
-    const Bytes& last = method_ == WorkloadMethod::kFetchX509Bundles
-                            ? before->x509_bundles_response()
-                            : before->jwt_bundles_response();
-    if (*response == last) {
-      return;
-    }
+  if (before && *response == encoded(*before)) {
+    return;
   }
   push(*response);
   if (method_ == WorkloadMethod::kFetchX509Svid && stream_ && !is_agent() &&

@@ -5,7 +5,9 @@
 
 #pragma once
 
+#include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -48,6 +50,8 @@ struct WorkloadContext {
   RateLimit x509_svid, jwt_svid, x509_bundles, jwt_bundles;
   std::size_t sessions = 0;
   AttestationTurns turns = {};
+  std::uint64_t streams_begun = 0;
+  std::map<std::uint64_t, std::weak_ptr<WorkloadSession>> streams = {};
 };
 
 class WorkloadSession : public std::enable_shared_from_this<WorkloadSession> {
@@ -60,15 +64,19 @@ class WorkloadSession : public std::enable_shared_from_this<WorkloadSession> {
   void begin();
   // False when the call is over already.
   bool attest_on_worker();
+  // Of a stream that was attested, or is being: the newer selectors take the place of the older.
+  void attest_again();
 
  private:
   void requested(ByteView request);
   Result<void> read_request(ByteView request);
   void attest();
   void attested(Result<Selectors> selectors);
+  void attested_again(const Result<Selectors>& selectors);
   bool allowed_by_rate(const Selectors& selectors);
   void subscribe(const Selectors& selectors);
   void updated(const WorkloadUpdatePtr& update);
+  const Bytes& encoded(const WorkloadUpdate& update) const;
   Result<Bytes> response_to(const WorkloadUpdatePtr& update) const;
   void fetch_tokens(const Selectors& selectors);
   void tokens_done();
@@ -87,6 +95,8 @@ class WorkloadSession : public std::enable_shared_from_this<WorkloadSession> {
   WorkloadMethod method_;
   std::shared_ptr<rpc::ServerStream> stream_;  // null once closed
   std::shared_ptr<const WorkloadProcess> process_;
+  std::uint64_t number_ = 0;  // in the context's streams; 0: in none
+  bool subscribed_ = false;
   X509Cache::Subscription subscription_;
   WorkloadUpdatePtr told_;
 

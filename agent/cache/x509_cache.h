@@ -60,6 +60,8 @@ class X509Cache {
   struct Options {
     spiffe::TrustDomain trust_domain;
     std::size_t svids_max = 1000;  // soft
+    // Selectors to look out for; see `late_wanted`.
+    bool (*late)(const Selector&) = nullptr;
     RotationPolicy rotation = {};
   };
   struct Deps {
@@ -69,6 +71,9 @@ class X509Cache {
     Metrics& metrics;
     // There are new wishes. Called inside the call that made them; must only schedule.
     std::function<void()> wished;
+    // Whether entries with such selectors are there: after the first change of entries, and when it
+    // becomes another. Called at the end of that change.
+    std::function<void(bool)> late_wanted = {};
   };
   using Handler = std::function<void(const WorkloadUpdatePtr&)>;
 

@@ -74,6 +74,7 @@ class X509Cache::Core {
     bool under_way = false;
     bool failed = false;  // the last request for it did
     std::optional<Order> timed_key, spare_key;
+    bool late = false;
     bool in_unused = false;
     std::list<Record*>::iterator unused_at;
   };
@@ -97,6 +98,9 @@ class X509Cache::Core {
   void change_entry(Record& record, const EntryPtr& entry);
   void remove_entry(const std::string& id);
   void log_entry(const char* what, const Entry& entry);
+  bool has_late(const Entry& entry) const;
+  void look_for_late(Record& record, bool late);
+  void tell_late();
   // Wishes.
   void place(Record& record);
   void unplace(Record& record);
@@ -134,6 +138,8 @@ class X509Cache::Core {
   SubsetIndex<Record*> by_entry_;
   std::map<Order, Record*> timed_, spare_;
   std::list<Record*> unused_;  // have an SVID and no pin; least recently used first
+  std::size_t late_entries_ = 0;
+  std::optional<bool> late_told_;
   std::size_t svid_count_ = 0;
   std::size_t new_under_way_ = 0;  // will add to svid_count_
   std::unordered_map<std::string, WorkloadPtr> workloads_;

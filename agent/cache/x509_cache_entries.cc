@@ -3,6 +3,7 @@
 // X509Cache: what comes in from sync (entries, bundles, SVIDs, taints) and the wishes that follow.
 
 #include <algorithm>
+#include <utility>
 
 #include "agent/cache/x509_cache_core.h"
 #include "lib/base/check.h"
@@ -73,11 +74,30 @@ void X509Cache::Core::change_entries(const std::vector<EntryPtr>& added_or_chang
   make_room();
   report_sizes();
   announce_wishes();
+  tell_late();
+}
+
+void X509Cache::Core::look_for_late(Record& record, bool late) {
+  if (std::exchange(record.late, late) != late) {
+    late_entries_ = late ? late_entries_ + 1 : late_entries_ - 1;
+  }
+}
+
+void X509Cache::Core::tell_late() {
+  bool wanted = late_entries_ > 0;
+  if (late_told_ != wanted && deps_.late_wanted) {
+    late_told_ = wanted;
+    deps_.late_wanted(wanted);
+  }
 }
 
 void X509Cache::Core::log_entry(const char* what, const Entry& entry) {
   LOG_AT(deps_.log, LogLevel::kDebug, what, {"entry", entry.id},
          {"spiffe_id", entry.spiffe_id.text()});
+}
+
+bool X509Cache::Core::has_late(const Entry& entry) const {
+  return options_.late != nullptr && std::ranges::any_of(entry.selectors, options_.late);
 }
 
 void X509Cache::Core::put_entry(const EntryPtr& entry) {
@@ -91,6 +111,7 @@ void X509Cache::Core::put_entry(const EntryPtr& entry) {
   Record& record = *slot->second;
   record.entry = entry;
   record.ids = table_.acquire(entry->selectors);
+  look_for_late(record, has_late(*entry));
   by_entry_.add(&record, record.ids);
   mark_matching(record.ids);
   place(record);
@@ -108,6 +129,7 @@ void X509Cache::Core::change_entry(Record& record, const EntryPtr& entry) {
     SelectorIds ids = table_.acquire(entry->selectors);
     table_.release(record.ids);
     record.ids = std::move(ids);
+    look_for_late(record, has_late(*entry));
     by_entry_.add(&record, record.ids);
     mark_matching(record.ids);
   }
@@ -138,6 +160,7 @@ void X509Cache::Core::remove_entry(const std::string& id) {
   mark_matching(record.ids);
   by_entry_.remove(&record, record.ids);
   table_.release(record.ids);
+  look_for_late(record, false);
   drop_svid(record);
   if (record.under_way && !record.svid) {
     --new_under_way_;

@@ -114,6 +114,27 @@ TEST_F(X509CacheTest, AnEntryMatchesWhenItsSelectorsAreASubsetOfTheWorkloads) {
   EXPECT_THAT(ids(cache.look({})), IsEmpty());
 }
 
+TEST_F(X509CacheTest, TellsWhetherAnyEntryHasALateSelector) {
+  std::vector<bool> told;
+  X509Cache cache(
+      {.trust_domain = kDomain,
+       .late = [](const Selector& selector) { return selector.value.starts_with("late"); }},
+      {.clock = clock,
+       .random = random,
+       .log = log,
+       .metrics = no_metrics(),
+       .wished = [] {},
+       .late_wanted = [&](bool wanted) { told.push_back(wanted); }});
+  cache.change_entries({entry("a", {"uid:1"})}, {});
+  EXPECT_THAT(told, ElementsAre(false));
+  cache.change_entries({entry("b", {"uid:1", "late:1"}), entry("c", {"late:2"})}, {});
+  EXPECT_THAT(told, ElementsAre(false, true));
+  cache.change_entries({entry("b", {"uid:1"})}, {});
+  EXPECT_THAT(told, ElementsAre(false, true)) << "one is left";
+  cache.change_entries({}, {"c"});
+  EXPECT_THAT(told, ElementsAre(false, true, false));
+}
+
 TEST_F(X509CacheTest, ANewSubscriberIsToldAtOnceWhenTheSvidIsThere) {
   X509Cache cache = make();
   cache.change_entries({entry("a", {"uid:1"})}, {});

@@ -115,11 +115,13 @@ class Pods : public std::enable_shared_from_this<Pods> {
       pod = *found;
     }
     const PodContainer* container = pod != nullptr ? pod->find(wanted.container_id) : nullptr;
-    const bool pod_is_enough = pod != nullptr && !options_.container_selectors;
-    if (container == nullptr && !(pod_is_enough && !wanted.pod_uid.empty())) {
+    const bool early = deps_.late && !deps_.late->wanted;
+    const bool pod_is_enough =
+        pod != nullptr && !wanted.pod_uid.empty() && (early || !options_.container_selectors);
+    if (container == nullptr && !pod_is_enough) {
       return false;
     }
-    std::vector<std::string> values = pod_selectors(*pod);
+    std::vector<std::string> values = pod_selectors(*pod, container != nullptr || !early);
     if (container != nullptr && options_.container_selectors) {
       std::ranges::move(container_selectors(*container), std::back_inserter(values));
     }

@@ -7,6 +7,10 @@
 // than kPodsRefreshAfter a new one is fetched on the side, and one older than kPodsKnownFor is not
 // trusted unless the kubelet does not answer. A container that is not in it waits for the next
 // list, up to max_poll_attempts of them, while its process lives. Nothing waits on a worker.
+//
+// The kubelet lists a pod before its containers start, and a container up to some seconds after it
+// did. The pod is named by the process's cgroup, so that it is enough while no entry asks for what
+// is known of containers (LateSelectors).
 
 #pragma once
 
@@ -41,6 +45,7 @@ struct K8sAttestorDeps {
   Random& random;
   kube::Environment environment;
   Logger log = {};
+  std::shared_ptr<const LateSelectors> late = {};  // null: always wanted
 };
 
 // The plugin's settings; reads no file. What is not built is refused by name.

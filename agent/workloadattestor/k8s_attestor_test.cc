@@ -54,9 +54,12 @@ class K8sAttestorTest : public testing::Test {
 
   void configure(const std::string& text) {
     attestor_.reset();
-    attestor_ = k8s_attestor(
-        k8s_attestor_options(hcl::parse(text).take(), environment).take(),
-        {.loop = loop_, .transport = kubelet_, .random = random_, .environment = environment});
+    attestor_ = k8s_attestor(k8s_attestor_options(hcl::parse(text).take(), environment).take(),
+                             {.loop = loop_,
+                              .transport = kubelet_,
+                              .random = random_,
+                              .environment = environment,
+                              .late = late_});
   }
   // A process in that container of that pod, as the kernel tells it.
   void in_container(pid_t pid, const FakePod& pod, const std::string& container_id) {
@@ -104,6 +107,7 @@ class K8sAttestorTest : public testing::Test {
   }
   bool waits(std::size_t index) const { return !answers_[index].has_value(); }
 
+  std::shared_ptr<LateSelectors> late_ = std::make_shared<LateSelectors>();
   FakeClock clock_;
   io::SimScheduler scheduler_{clock_, 1};
   io::SimLoop loop_{scheduler_};
@@ -259,6 +263,35 @@ TEST_F(K8sAttestorTest, WithoutContainerSelectorsAKnownPodIsEnough) {
   lists({pod});
   EXPECT_THAT(values(answer), Contains("pod-name:pod-1"));
   EXPECT_THAT(values(answer), Not(Contains(HasSubstr("container-"))));
+}
+
+TEST_F(K8sAttestorTest, WhileNoEntryAsksForContainersAKnownPodIsEnoughAndNothingIsSaidOfThem) {
+  late_->wanted = false;
+  FakePod pod = fake_pod(1), unreported = pod;
+  unreported.container_id.clear();
+  start(kPid, pod);
+  std::size_t answer = attest();
+  lists({unreported});
+  EXPECT_THAT(values(answer), Contains("pod-name:pod-1"));
+  EXPECT_THAT(values(answer), Not(Contains(HasSubstr("container-"))));
+  EXPECT_THAT(values(answer), Not(Contains(HasSubstr("image"))));
+  late_->wanted = true;
+  std::size_t later = attest();
+  EXPECT_TRUE(waits(later));
+  scheduler_.run_for(milliseconds(500));
+  lists({pod});
+  EXPECT_THAT(values(later), Contains("container-name:app"));
+}
+
+TEST_F(K8sAttestorTest, AProcessWhosePathNamesNoPodIsNeverAnsweredEarly) {
+  late_->wanted = false;
+  FakePod pod = fake_pod(1), unreported = pod;
+  unreported.container_id.clear();
+  proc_fs_.start(kPid, {});
+  proc_fs_.set_file(kPid, "cgroup", "0::/system.slice/crio-" + pod.container_id + ".scope\n");
+  std::size_t answer = attest();
+  lists({unreported});
+  EXPECT_TRUE(waits(answer));
 }
 
 TEST_F(K8sAttestorTest, GivesUpAfterTheAttemptsInTheReferencesWords) {

@@ -98,18 +98,18 @@ const PodContainer* Pod::find(std::string_view container_id) const {
   return nullptr;
 }
 
-std::vector<std::string> pod_selectors(const Pod& pod) {
+std::vector<std::string> pod_selectors(const Pod& pod, bool with_images) {
   std::vector<std::string> out = {
-      fmt::format("sa:{}", pod.service_account),
-      fmt::format("ns:{}", pod.name_space),
-      fmt::format("node-name:{}", pod.node_name),
-      fmt::format("pod-uid:{}", pod.uid),
+      fmt::format("sa:{}", pod.service_account),  fmt::format("ns:{}", pod.name_space),
+      fmt::format("node-name:{}", pod.node_name), fmt::format("pod-uid:{}", pod.uid),
       fmt::format("pod-name:{}", pod.name),
-      fmt::format("pod-image-count:{}", pod.containers.size()),
-      fmt::format("pod-init-image-count:{}", pod.init_containers.size()),
   };
-  add_images(out, "pod-image", pod.containers);
-  add_images(out, "pod-init-image", pod.init_containers);
+  if (with_images) {
+    out.push_back(fmt::format("pod-image-count:{}", pod.containers.size()));
+    out.push_back(fmt::format("pod-init-image-count:{}", pod.init_containers.size()));
+    add_images(out, "pod-image", pod.containers);
+    add_images(out, "pod-init-image", pod.init_containers);
+  }
   for (const auto& [key, value] : pod.labels) {
     out.push_back(fmt::format("pod-label:{}:{}", key, value));
   }

@@ -47,8 +47,9 @@ struct Pod {
   const PodContainer* find(std::string_view container_id) const;
 };
 
-// Values of selectors ("ns:default"), in the reference's order; each image once.
-std::vector<std::string> pod_selectors(const Pod& pod);
+// Values of selectors ("ns:default"), in the reference's order; each image once. Images and their
+// counts come from the statuses of containers, which may not be there yet.
+std::vector<std::string> pod_selectors(const Pod& pod, bool with_images = true);
 std::vector<std::string> container_selectors(const PodContainer& container);
 
 class PodList {

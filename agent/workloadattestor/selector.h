@@ -7,6 +7,7 @@
 #pragma once
 
 #include <compare>
+#include <memory>
 #include <string>
 
 namespace steeple::agent {
@@ -17,5 +18,14 @@ struct Selector {
 
   friend auto operator<=>(const Selector&, const Selector&) = default;
 };
+
+// Some facts about a workload are known only a while after it started (what the kubelet says of a
+// container). While no registration entry asks for such a fact, a workload is not made to wait for
+// them; when the first one does, open streams are attested again. On the loop.
+struct LateSelectors {
+  bool wanted = true;  // until the entries are known
+};
+// Whether this one is a late fact.
+bool is_late(const Selector& selector);
 
 }  // namespace steeple::agent
