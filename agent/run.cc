@@ -181,10 +181,12 @@ Result<void> serve(AgentConfig config, const Logger& log, const kube::Environmen
                   .own_pid = ::getpid(),
                   .log = log,
                   .metrics = telemetry.sink()},
-      Agent::Hooks{.serving = cli::give_back_start_memory, .ended = [&](Result<void> why) {
-                     ended = std::move(why);
-                     loop.stop();
-                   }});
+      Agent::Hooks{.serving = [&loop] { cli::give_back_start_memory(loop); },
+                   .ended =
+                       [&](Result<void> why) {
+                         ended = std::move(why);
+                         loop.stop();
+                       }});
   TRY(open_health(agent->config(), *agent, loop, network, log, telemetry));
   bool stopping = false;
   loop.on_signals({SIGINT, SIGTERM, SIGUSR1, SIGUSR2},

@@ -164,7 +164,7 @@ Result<void> serve(ControllerConfig config, const ControllerFlags& flags, const 
                               environment.out << fmt::format("{} change{}\n", lines.size(),
                                                              lines.size() == 1 ? "" : "s");
                             },
-                        .ready = cli::give_back_start_memory});
+                        .ready = [&loop] { cli::give_back_start_memory(loop); }});
   bool stopping = false;
   loop.on_signals({SIGINT, SIGTERM, SIGUSR2},
                   [&](int signal) { on_signal(signal, log, loop, *controller, stopping); });

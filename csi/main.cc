@@ -116,7 +116,7 @@ Result<void> serve(const DriverOptions& options, const Logger& log) {
       driver->stop();
     }
   });
-  loop.post([] { cli::give_back_start_memory(); });
+  loop.post([&loop] { cli::give_back_start_memory(loop); });
   loop.run();
   // Workers first: what they run uses the driver, and what they post nobody runs any more.
   workers.reset();

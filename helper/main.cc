@@ -103,7 +103,7 @@ Result<void> run_daemon(const HelperConfig& config, World& world, const HelperDe
     }
   });
   TRY(helper->start());
-  world.loop.post([] { cli::give_back_start_memory(); });
+  world.loop.post([&world] { cli::give_back_start_memory(world.loop); });
   world.loop.run();
   // Workers first: what they run uses the helper, and what they post nobody runs any more.
   world.workers.reset();

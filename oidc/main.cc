@@ -68,7 +68,7 @@ Result<void> serve(ProviderConfig config, const Logger& log) {
     }
   });
   TRY(provider->start());
-  loop.post([] { cli::give_back_start_memory(); });
+  loop.post([&loop] { cli::give_back_start_memory(loop); });
   loop.run();
   // Workers first: what they post nobody runs any more.
   workers.reset();

@@ -49,9 +49,13 @@ int drop_code_pages(dl_phdr_info* object, std::size_t, void*) {
 
 }  // namespace
 
-void give_back_start_memory() {
-  ::malloc_trim(0);
-  ::dl_iterate_phdr(drop_code_pages, nullptr);
+void give_back_start_memory(io::Loop& loop) {
+  auto give_back = [] {
+    ::malloc_trim(0);
+    ::dl_iterate_phdr(drop_code_pages, nullptr);
+  };
+  give_back();
+  loop.start_timer(kSettledAfter, give_back);
 }
 
 std::vector<std::string> harden_process(std::span<const int> capabilities) {

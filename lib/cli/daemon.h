@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lib/base/result.h"
+#include "lib/io/loop.h"
 
 namespace steeple::cli {
 
@@ -30,7 +31,9 @@ Result<void> raise_file_limit();
 void silence_protobuf();
 
 // Program pages that only start-up ran and heap that it has freed no longer count as ours. What is
-// needed again comes back from the page cache, at a minor fault each. Any thread.
-void give_back_start_memory();
+// needed again comes back from the page cache, at a minor fault each. Now, and once more when the
+// daemon has made its first calls to others, which loads libraries. On the loop, or before it runs.
+inline constexpr auto kSettledAfter = std::chrono::seconds(10);
+void give_back_start_memory(io::Loop& loop);
 
 }  // namespace steeple::cli

@@ -99,7 +99,7 @@ Result<void> serve(ServerConfig config, const Logger& log, const kube::Environme
                                                       .transport = &kube_transport,
                                                       .environment = variable,
                                                       .options = {.user_agent = "spire-server"}}}));
-  cli::give_back_start_memory();
+  cli::give_back_start_memory(loop);
   bool stopping = false;
   loop.on_signals({SIGINT, SIGTERM, SIGUSR1, SIGUSR2}, [&](int signal) {
     if (signal == SIGUSR2) {

@@ -53,7 +53,7 @@ class Client::Core {
   Core(io::Endpoint endpoint, ClientOptions options) : options_(std::move(options)) {
     rpc::ChannelOptions channel_options;
     channel_options.backoff_first = options_.backoff_first;
-    channel_options.backoff_max = options_.backoff_max;
+    channel_options.backoff_max = options_.backoff_first;  // watches have their own
     thread_.run([&] {
       channel_ =
           std::make_unique<rpc::Channel>(rpc::Channel::Deps{.loop = thread_.loop(),
@@ -133,6 +133,7 @@ class Watch {
         name_(name),
         convert_(convert),
         watcher_(std::move(watcher)),
+        loop_(loop),
         retry_(loop),
         backoff_(options.backoff_first) {}
 
@@ -157,6 +158,7 @@ class Watch {
       return;
     }
     backoff_ = options_.backoff_first;
+    lost_at_.reset();
     watcher_.on_update(std::make_shared<const T>(std::move(*value)));
   }
 
@@ -166,7 +168,11 @@ class Watch {
       return;
     }
     Duration wait = steeple::system_random().jitter(backoff_, 0.1);
-    backoff_ = std::min(backoff_ * 2, options_.backoff_max);
+    steeple::SteadyTime now = loop_.clock().steady();
+    if (now - lost_at_.value_or(now) >= options_.quick_for) {
+      backoff_ = std::min(backoff_ * 2, options_.backoff_max);
+    }
+    lost_at_ = lost_at_.value_or(now);
     retry_.start(wait, [this] { open(); });
   }
 
@@ -181,8 +187,10 @@ class Watch {
   std::string name_;
   Result<T> (*convert_)(const Proto&);
   Watcher<T> watcher_;
+  io::Loop& loop_;
   io::Timer retry_;
   Duration backoff_;
+  std::optional<steeple::SteadyTime> lost_at_;  // since when there is no stream that gave something
   std::unique_ptr<rpc::ClientCall> call_;
 };
 

@@ -22,6 +22,9 @@ struct ClientOptions {
   std::string address = {};  // empty: SPIFFE_ENDPOINT_SOCKET
   steeple::Duration backoff_first = std::chrono::milliseconds(100);
   steeple::Duration backoff_max = std::chrono::seconds(30);
+  // So long after an end a watch tries each `backoff_first`, and only then more seldom: an agent
+  // that starts again is away for a second.
+  steeple::Duration quick_for = std::chrono::seconds(5);
 };
 
 struct JwtParams {
