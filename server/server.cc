@@ -342,8 +342,8 @@ class Server::Parts {
   }
 
   Result<void> listen_uds() {
-    // Who may call is decided by the socket's file; the process is for the audit log. The controller
-    // manager in the next container has a pid namespace of its own.
+    // Who may call is decided by the socket's file; the process is for the audit log. The
+    // controller manager in the next container has a pid namespace of its own.
     uds_listener_ = TRY(deps_.network.listen(
         deps_.loop, io::Endpoint::unix_socket(config_.section.socket_path),
         {.socket_mode = 0770, .directory_mode = 0750, .foreign_processes = true},

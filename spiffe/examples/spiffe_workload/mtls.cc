@@ -8,11 +8,11 @@
 #include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <ostream>
-#include <thread>
 
 #include "lib/io/file_descriptor.h"
 #include "spiffe/examples/spiffe_workload/commands.h"
@@ -28,7 +28,7 @@ namespace cli = steeple::cli;
 constexpr std::size_t kRequestBytesMax = 16 << 10;
 constexpr std::size_t kResponseBytesMax = 1 << 20;
 constexpr int kBacklog = 64;
-constexpr auto kReachInterval = std::chrono::milliseconds(200);
+constexpr int kReachIntervalMs = 200;
 constexpr timeval kSocketTimeout{.tv_sec = 10, .tv_usec = 0};
 
 struct FreeSsl {
@@ -201,15 +201,15 @@ void bind_call(cli::FlagSet& flags, CallFlags& to) {
 
 // A server that has just been moved is found again in a moment: tries until the timeout.
 Result<FileDescriptor> reach(const HostPort& at, steeple::Duration timeout) {
-  auto end = std::chrono::steady_clock::now() + timeout;
+  auto end = steeple::system_clock().steady() + timeout;
   for (;;) {
     auto fd = open_socket(at, 0, "connect to", [](int socket, const sockaddr* to, socklen_t size) {
       return ::connect(socket, to, size);
     });
-    if (fd.ok() || std::chrono::steady_clock::now() >= end) {
+    if (fd.ok() || steeple::system_clock().steady() >= end) {
       return fd;
     }
-    std::this_thread::sleep_for(kReachInterval);
+    ::poll(nullptr, 0, kReachIntervalMs);
   }
 }
 

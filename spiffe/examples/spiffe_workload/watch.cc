@@ -5,10 +5,13 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
-#include <mutex>
+#include <optional>
 #include <ostream>
+#include <utility>
 
+#include "lib/base/guarded.h"
 #include "spiffe/examples/spiffe_workload/commands.h"
 #include "spiffe/workloadapi/client.h"
 
@@ -27,33 +30,34 @@ class Printer {
   explicit Printer(cli::Environment& to) : to_(to) {}
 
   void update(const X509Context& context) {
-    std::string text = describe(context);
-    std::scoped_lock lock(mutex_);
-    last_error_.clear();
-    to_.out << text << std::endl;
+    auto state = state_.lock();
+    state->last_error.clear();
+    to_.out << describe(context) << std::endl;
   }
 
   void error(const steeple::Error& error) {
-    std::scoped_lock lock(mutex_);
-    if (std::exchange(last_error_, error.message) != error.message) {
+    auto state = state_.lock();
+    if (std::exchange(state->last_error, error.message) != error.message) {
       to_.err << "No identity: " << error.message << std::endl;
     }
     if (error.code == steeple::Code::kInvalidArgument) {
-      hopeless_ = error;
+      state->hopeless = error;
       ::kill(::getpid(), SIGTERM);  // no later try can mend it
     }
   }
 
   steeple::Result<void> end() {
-    std::scoped_lock lock(mutex_);
-    return hopeless_ ? steeple::Result<void>(*hopeless_) : steeple::Result<void>();
+    auto state = state_.lock();
+    return state->hopeless ? steeple::Result<void>(*state->hopeless) : steeple::Result<void>();
   }
 
  private:
-  std::mutex mutex_;
+  struct State {
+    std::string last_error;
+    std::optional<steeple::Error> hopeless;
+  };
   cli::Environment& to_;
-  std::string last_error_;
-  std::optional<steeple::Error> hopeless_;
+  steeple::Guarded<State> state_;
 };
 
 steeple::Result<void> watch(const WatchFlags& /*none*/, cli::Environment& environment) {
