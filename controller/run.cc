@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <memory>
 #include <ostream>
@@ -175,7 +176,7 @@ Result<void> serve(ControllerConfig config, const ControllerFlags& flags, const 
   return ended;
 }
 
-void log_config(const Logger& log, const ControllerConfig& config) {
+void tell_config(const Logger& log, const ControllerConfig& config) {
   LOG_INFO(log, "Config loaded", {"cluster name", config.cluster_name},
            {"cluster domain", config.cluster_domain}, {"trust domain", config.trust_domain},
            {"ignore namespaces", fmt::format("[{}]", fmt::join(config.ignore_namespaces, " "))},
@@ -217,9 +218,11 @@ int run(std::span<const std::string> arguments, cli::Environment& environment) {
     return fail(loaded.error());
   }
   ControllerConfig& config = loaded->config;
-  Result<Logger> opened =
-      open_log({.level = config.log_level, .format = config.log_encoding == "json" ? "json" : ""},
-               system_clock());
+  LogConfig log_config{.level = config.log_level,
+                       .format = config.log_encoding == "json" ? "json" : ""};
+  // Standard output is the plan's, when that is asked for.
+  Result<Logger> opened = flags.dry_run ? open_log_on(STDERR_FILENO, log_config, system_clock())
+                                        : open_log(log_config, system_clock());
   if (!opened.ok()) {
     return fail(opened.error());
   }
@@ -242,7 +245,7 @@ int run(std::span<const std::string> arguments, cli::Environment& environment) {
       LOG_ERROR(log, "unable to autodetect cluster domain", {"error", domain.error()});
     }
   }
-  log_config(log, config);
+  tell_config(log, config);
   Result<void> served = serve(std::move(config), flags, log, environment);
   if (!served.ok()) {
     LOG_ERROR(log, "problem running manager", {"error", served.error()});
