@@ -23,6 +23,7 @@ from cluster import CLUSTER, ROOT
 PAGE = ROOT / "docs/kubernetes.md"
 FOLDER = ROOT / "build/walk"
 TIMEOUT = 120
+LOOK_AGAIN = 15  # seconds in which what is only looked at may still become what the page shows
 ANY = "…"
 
 
@@ -95,10 +96,28 @@ def run(command):
                           timeout=TIMEOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def only_looks(command):
+    return command.text.startswith("kubectl get ") or command.text.endswith((" entry list", " entry count"))
+
+
+def followed(command):
+    """What the command prints; a look is repeated for a while, as a reader would."""
+    end = time.monotonic() + LOOK_AGAIN
+    done = run(command)
+    while only_looks(command) and not shows(command, done) and time.monotonic() < end:
+        time.sleep(0.5)
+        done = run(command)
+    return done
+
+
+def shows(command, done):
+    seen = done.stdout.rstrip("\n").split("\n") if done.stdout else []
+    return done.returncode == 0 and (not command.expected or agrees(command.expected, seen))
+
+
 def judge(command, done, where):
     """Nothing expected: its end alone counts."""
-    seen = done.stdout.rstrip("\n").split("\n") if done.stdout else []
-    if done.returncode != 0 or (command.expected and not agrees(command.expected, seen)):
+    if not shows(command, done):
         print(f"--- {where}: {command.text}\nexit code {done.returncode}\n{done.stdout}{done.stderr}--- instead of\n"
               + "\n".join(command.expected), flush=True)
         return False
@@ -121,7 +140,7 @@ def main():
             (FOLDER / step.name).write_text(step.text)
         else:
             started = time.monotonic()
-            done = run(step)
+            done = followed(step)
             good = judge(step, done, f"{page.name}:{step.line}")
             passed, failed = passed + good, failed + (not good)
             print(f"      {'ok' if good else 'FAILED'} {time.monotonic() - started:5.1f} s  {step.text.splitlines()[0]}", flush=True)
