@@ -33,6 +33,8 @@ TIMEOUT = 900
 # The chart's tests read YAML, which Debian's Python has a package for; another Python may come first.
 PYTHON = next((python for python in (sys.executable, "/usr/bin/python3") if subprocess.run(
     [python, "-c", "import yaml"], check=False, stderr=subprocess.DEVNULL).returncode == 0), sys.executable)
+OUTPUT_SHOWN = 2500
+failures = []
 ALONE = {
     "chart": "chart/chart_test.py",
     "api": "chart/api_test.py",
@@ -78,7 +80,9 @@ def run(name, script):
     passed, failed = counted(code, output)
     print(f"    {name}: {passed} passed, {failed} failed, {time.monotonic() - started:.0f} s", flush=True)
     if failed:
-        print(output[-8000:], flush=True)
+        # Told once more at the end, where whoever sees only the end of a log looks.
+        failures.append(f"--- {name}\n{output[-OUTPUT_SHOWN:]}")
+        print(output[-4 * OUTPUT_SHOWN:], flush=True)
     return passed, failed
 
 
@@ -124,6 +128,7 @@ def main():
     if whole := [name for name in names if name in ON_CLUSTER]:
         more = on_cluster(whole)
         passed, failed = passed + more[0], failed + more[1]
+    print("\n".join(failures))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
