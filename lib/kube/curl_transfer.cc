@@ -124,8 +124,9 @@ Result<void> CurlTransfer::set_address() {
   set(CURLOPT_TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
   set(CURLOPT_SOCKOPTFUNCTION, &set_user_timeout);
   set(CURLOPT_BUFFERSIZE, kReceiveBufferBytes);
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-  set(CURLOPT_PIPEWAIT, 1L);  // rather share a connection under way than open another
+  // Not HTTP/2: with several streams on one connection libcurl 7.88 now and then leaves the end of
+  // a large answer in its buffers and wakes nobody for it, neither for a list nor for a watch.
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   return {};
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The real Transport: libcurl's multi socket interface on an AsioLoop (any other Loop is a bug).
-// One connection per server and TLS material carries requests and watches side by side where the
-// server offers HTTP/2. libcurl is loaded when the first request starts; a dead peer is noticed by
-// TCP within kDeadPeerTimeout. Redirects are not followed, proxies not used.
+// HTTP/1.1: a watch has a connection of its own, requests one after the other share one. (HTTP/2 of
+// libcurl 7.88 stalls, see curl_transfer.cc.) libcurl is loaded when the first request starts; a
+// dead peer is noticed by TCP within kDeadPeerTimeout. Redirects are not followed, proxies not
+// used.
 
 #pragma once
 

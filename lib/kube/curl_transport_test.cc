@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Goal: the real transport speaks HTTPS as the seam promises. Method: our own HTTP server over TLS
-// on loopback, on the same loop; the watchdog only ends a test that hangs. HTTP/2, watches and
-// client certificates are tested against the real API server in tests/kubernetes.
+// on loopback, on the same loop; the watchdog only ends a test that hangs. Watches and client
+// certificates are tested against the real API server in tests/kubernetes.
 
 #include "lib/kube/curl_transport.h"
 

@@ -179,7 +179,7 @@ TEST_F(RealServer, ListsPageByPage) {
   EXPECT_EQ(items, 60U);
 }
 
-TEST_F(RealServer, AnInformerFollowsAndSharesOneConnection) {
+TEST_F(RealServer, AnInformerFollowsAndRequestsShareTheOtherConnection) {
   std::vector<std::string> told;
   std::optional<Informer<std::string>> informer;
   informer.emplace(
@@ -207,8 +207,8 @@ TEST_F(RealServer, AnInformerFollowsAndSharesOneConnection) {
   EXPECT_THAT(told, testing::ElementsAre("+1", "1>2", "-2"));
   std::string server = access_->server();
   EXPECT_EQ(
-      connections(static_cast<std::uint16_t>(std::stoi(server.substr(server.rfind(':') + 1)))), 1U)
-      << "HTTP/2: the watch and the requests share it";
+      connections(static_cast<std::uint16_t>(std::stoi(server.substr(server.rfind(':') + 1)))), 2U)
+      << "the watch's, and that of the requests";
 }
 
 TEST_F(RealServer, AnInformerSurvivesTheServersDeath) {
