@@ -16,6 +16,7 @@ namespace steeple::kube {
 namespace {
 
 constexpr long kConnectionsKept = 8;
+constexpr long kConnectionsMax = 64;  // more requests at once wait for their turn
 
 }  // namespace
 
@@ -51,7 +52,7 @@ struct CurlTransport::State : std::enable_shared_from_this<CurlTransport::State>
     curl->multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
     curl->multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &State::timer_news);
     curl->multi_setopt(multi, CURLMOPT_TIMERDATA, this);
-    curl->multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+    curl->multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, kConnectionsMax);
     curl->multi_setopt(multi, CURLMOPT_MAXCONNECTS, kConnectionsKept);
     return {};
   }
