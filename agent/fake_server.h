@@ -59,8 +59,8 @@ class FakeServer {
 
   // --- what operators do ---
   void add_join_token(const std::string& token) { tokens_.insert(token); }
-  // Sets selectors "unix:<value>"; the revision counts up.
-  // Selectors of the type "unix"; another one stands before a '/': "k8s/ns:default".
+  // The revision counts up. Selectors are of the type "unix", or of the one that stands before a
+  // '/': "k8s/ns:default".
   void put_entry(const std::string& id, const std::string& path,
                  const std::vector<std::string>& selectors);
   void put_entry(spire::api::types::Entry entry);

@@ -173,7 +173,7 @@ Result<jose::Bundle> bundle_from_proto(const types::Bundle& bundle) {
         {key.public_key(), key.key_id(), from_unix_seconds(key.expires_at()), key.tainted()});
   }
   out.sequence_number = bundle.sequence_number();
-  out.refresh_hint = std::chrono::seconds(bundle.refresh_hint());
+  out.refresh_hint = seconds_within_limits(bundle.refresh_hint());
   return out;
 }
 

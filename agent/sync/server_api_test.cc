@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "spire/api/types/bundle.pb.h"
 #include "spire/api/types/entry.pb.h"
 
 namespace steeple::agent {
@@ -21,6 +22,20 @@ TEST(EntryFromProto, AnEntryWithoutSelectorsIsRefusedAndNotLeaked) {
   auto entry = entry_from_proto(proto);
   ASSERT_FALSE(entry.ok());
   EXPECT_EQ(entry.error().message, "selector list is empty");
+}
+
+// Found by answers_fuzz: both overflowed.
+TEST(BundleFromProto, TimesOutOfRangeBecomeTheNearestThatFit) {
+  spire::api::types::Bundle proto;
+  proto.set_trust_domain("example.org");
+  auto& key = *proto.add_jwt_authorities();
+  key.set_key_id("k");
+  key.set_expires_at(13'005'853'696);
+  proto.set_refresh_hint(INT64_MAX);
+  auto bundle = bundle_from_proto(proto);
+  ASSERT_TRUE(bundle.ok());
+  EXPECT_EQ(bundle->jwt_authorities[0].expires_at, kLatestTime);
+  EXPECT_EQ(bundle->refresh_hint, kLatestTime - kEarliestTime);
 }
 
 }  // namespace

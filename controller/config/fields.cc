@@ -56,8 +56,6 @@ const json* Fields::any(const char* name) {
   return found == object_->end() || found->is_null() ? nullptr : &*found;
 }
 
-const json* Fields::member(const char* name) { return any(name); }
-
 const json* Fields::object(const char* name) {
   const json* value = any(name);
   if (value != nullptr && !value->is_object()) {
@@ -68,7 +66,7 @@ const json* Fields::object(const char* name) {
 }
 
 void Fields::read(const char* name, std::string& out) {
-  if (const json* value = member(name)) {
+  if (const json* value = any(name)) {
     if (value->is_string()) {
       out = value->get_ref<const std::string&>();
     } else {
@@ -78,7 +76,7 @@ void Fields::read(const char* name, std::string& out) {
 }
 
 void Fields::read(const char* name, bool& out) {
-  if (const json* value = member(name)) {
+  if (const json* value = any(name)) {
     if (value->is_boolean()) {
       out = value->get<bool>();
     } else {
@@ -88,7 +86,7 @@ void Fields::read(const char* name, bool& out) {
 }
 
 void Fields::read(const char* name, std::int64_t& out) {
-  if (const json* value = member(name)) {
+  if (const json* value = any(name)) {
     if (value->is_number_unsigned() && value->get<std::uint64_t>() > std::uint64_t{INT64_MAX}) {
       findings_.problem(path_of(name), "is too large");
     } else if (value->is_number_integer()) {
@@ -100,7 +98,7 @@ void Fields::read(const char* name, std::int64_t& out) {
 }
 
 void Fields::read(const char* name, std::vector<std::string>& out) {
-  const json* value = member(name);
+  const json* value = any(name);
   if (value == nullptr) {
     return;
   }
@@ -123,7 +121,7 @@ void Fields::read(const char* name, std::vector<std::string>& out) {
 }
 
 void Fields::read_duration(const char* name, Duration& out, Duration number_unit) {
-  const json* value = member(name);
+  const json* value = any(name);
   if (value == nullptr) {
     return;
   }

@@ -57,8 +57,6 @@ class Fields {
   Findings& findings() { return findings_; }
 
  private:
-  const nlohmann::json* member(const char* name);
-
   const nlohmann::json* object_;
   const std::string path_;
   Findings& findings_;

@@ -54,6 +54,19 @@ TEST(Result, TryHandlesVoidAndMoveOnlyValues) {
   EXPECT_EQ(move_only(true).error().code, Code::kInternal);
 }
 
+// Found by answers_fuzz: a server named a time whose nanoseconds do not fit into 64 bits.
+TEST(Clock, ATimeThatDoesNotFitBecomesTheNearestThatDoes) {
+  EXPECT_EQ(to_unix_seconds(from_unix_seconds(13'005'853'696)), kLatestUnixSeconds);
+  EXPECT_EQ(from_unix_seconds(INT64_MAX), kLatestTime);
+  EXPECT_EQ(from_unix_seconds(INT64_MIN), kEarliestTime);
+  EXPECT_EQ(to_unix_seconds(from_unix_seconds(1'893'456'000)), 1'893'456'000);
+  EXPECT_GT(kLatestTime - kEarliestTime, 24h * 365 * 290);
+  EXPECT_LT(kLatestTime, kLatestTime + 24h * 366);
+  EXPECT_EQ(seconds_within_limits(INT64_MAX), kLatestTime - kEarliestTime);
+  EXPECT_EQ(seconds_within_limits(-1), 0s);
+  EXPECT_EQ(seconds_within_limits(300), 5min);
+}
+
 TEST(Bytes, EveryTextFormRoundTrips) {
   SeededRandom random(1);
   for (std::size_t size = 0; size < 70; ++size) {

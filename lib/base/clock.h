@@ -5,7 +5,9 @@
 
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "lib/base/result.h"
@@ -26,11 +28,22 @@ class Clock {
 // The machine's clock. Any thread.
 Clock& system_clock();
 
-inline std::int64_t to_unix_seconds(WallTime time) {
+constexpr std::int64_t to_unix_seconds(WallTime time) {
   return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
 }
-inline WallTime from_unix_seconds(std::int64_t seconds) {
-  return WallTime(std::chrono::seconds(seconds));
+// Nanoseconds in 64 bits end in 2262. Times that foreign bytes name are brought between these two:
+// no difference of two such times overflows, nor does a year added to one.
+inline constexpr WallTime kEarliestTime{};  // 1970
+inline constexpr WallTime kLatestTime = std::chrono::sys_days(std::chrono::year(2261) / 1 / 1);
+inline constexpr std::int64_t kLatestUnixSeconds = to_unix_seconds(kLatestTime);
+
+// The nearest time from kEarliestTime to kLatestTime; any number may be given.
+constexpr WallTime from_unix_seconds(std::int64_t seconds) {
+  return WallTime(std::chrono::seconds(std::clamp<std::int64_t>(seconds, 0, kLatestUnixSeconds)));
+}
+// A length of `seconds`, at least 0 and at most what lies between those two times.
+constexpr Duration seconds_within_limits(std::int64_t seconds) {
+  return from_unix_seconds(seconds) - kEarliestTime;
 }
 inline WallTime truncate_to_seconds(WallTime time) {
   return std::chrono::floor<std::chrono::seconds>(time);

@@ -69,17 +69,14 @@ Result<WallTime> civil_time(int year, ByteView rest) {
   if (!date.ok() || hour > 23 || minute > 59 || second > 59) {
     return malformed("time is out of range");
   }
-  // WallTime counts nanoseconds in 64 bits, which ends in 2262; "no well-defined expiration"
-  // (99991231235959Z, RFC 5280 4.1.2.5) and its like become the last second it can say.
-  constexpr int kYearMax = 2262;
-  constexpr int kYearMin = 1678;
-  if (year >= kYearMax) {
-    return WallTime(floor<seconds>(WallTime::max().time_since_epoch()));
-  }
+  constexpr int kYearMin = 1678;  // nobody means an older one
   if (year < kYearMin) {
     return malformed("time is out of range");
   }
-  return WallTime(sys_days(date) + hours(hour) + minutes(minute) + seconds(second));
+  // "No well-defined expiration" (99991231235959Z, RFC 5280 4.1.2.5) becomes the last time there
+  // is.
+  sys_seconds time = sys_days(date) + hours(hour) + minutes(minute) + seconds(second);
+  return from_unix_seconds(time.time_since_epoch().count());
 }
 
 void append_base128(Bytes& out, std::uint64_t value) {

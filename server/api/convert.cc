@@ -116,7 +116,7 @@ Result<jose::Bundle> bundle_from_proto(const spire::api::types::Bundle& proto) {
         TRY(jwt_authority_from_proto(key).during("unable to parse JWT authority")));
   }
   bundle.sequence_number = proto.sequence_number();
-  bundle.refresh_hint = std::chrono::seconds(proto.refresh_hint());
+  bundle.refresh_hint = seconds_within_limits(proto.refresh_hint());
   return bundle;
 }
 

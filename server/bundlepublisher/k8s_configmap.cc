@@ -11,6 +11,8 @@
 #include "lib/hcl/schema.h"
 #include "lib/jose/bundle_document.h"
 #include "lib/x509/certificate.h"
+#include "server/bundlepublisher/cluster_round.h"
+#include "server/upstreamauthority/plugin_settings.h"
 
 namespace steeple::server {
 namespace {
@@ -88,13 +90,11 @@ class ConfigMapPublisher final : public BundleTarget {
   std::string_view name() const override { return kName; }
 
   void put(const BundlePtr& bundle, std::move_only_function<void(Result<void>)> done) override {
-    done_ = std::move(done);
-    problems_.clear();
-    missing_ = clusters_.size() + 1;
+    round_.begin(clusters_.size(), std::move(done));
     for (const auto& cluster : clusters_) {
       apply(*cluster, *bundle);
     }
-    one_ended();
+    round_.ended();
   }
 
  private:
@@ -115,18 +115,18 @@ class ConfigMapPublisher final : public BundleTarget {
     }
     auto content = format_bundle(bundle, cluster.settings.format);
     if (!content.ok()) {
-      failed(fmt::format("could not format bundle when publishing to cluster \"{}\": {}",
-                         cluster.id, content.error().message));
+      round_.failed(fmt::format("could not format bundle when publishing to cluster \"{}\": {}",
+                                cluster.id, content.error().message));
       return;
     }
     if (*content == cluster.content) {
-      one_ended();
+      round_.ended();
       return;
     }
     auto client = cluster.lazy.get();
     if (!client.ok()) {
-      failed(fmt::format("failed to create Kubernetes client for cluster \"{}\": {}", cluster.id,
-                         client.error().message));
+      round_.failed(fmt::format("failed to create Kubernetes client for cluster \"{}\": {}",
+                                cluster.id, client.error().message));
       return;
     }
     cluster.client = std::move(*client);
@@ -148,8 +148,8 @@ class ConfigMapPublisher final : public BundleTarget {
 
   void applied(Cluster& cluster, std::string content, const Result<kube::ObjectPtr>& how) {
     if (!how.ok()) {
-      failed(fmt::format("failed to apply ConfigMap for cluster \"{}\": {}", cluster.id,
-                         how.error().message));
+      round_.failed(fmt::format("failed to apply ConfigMap for cluster \"{}\": {}", cluster.id,
+                                how.error().message));
       return;
     }
     cluster.content = std::move(content);
@@ -157,26 +157,12 @@ class ConfigMapPublisher final : public BundleTarget {
               {"namespace", cluster.settings.name_space},
               {"configmap", cluster.settings.configmap_name},
               {"key", cluster.settings.configmap_key});
-    one_ended();
-  }
-
-  void failed(std::string problem) {
-    problems_ += problems_.empty() ? problem : '\n' + problem;
-    one_ended();
-  }
-
-  void one_ended() {
-    if (--missing_ == 0) {
-      auto done = std::move(done_);
-      done(problems_.empty() ? Result<void>() : Result<void>(internal(problems_)));
-    }
+    round_.ended();
   }
 
   Logger log_;
   std::vector<std::unique_ptr<Cluster>> clusters_;
-  std::move_only_function<void(Result<void>)> done_;
-  std::size_t missing_ = 0;
-  std::string problems_;
+  ClusterRound round_{"", "\n"};
 };
 
 }  // namespace
@@ -211,13 +197,8 @@ Result<std::string> format_bundle(const jose::Bundle& bundle, BundleFormat forma
 }
 
 Result<ConfigMapClusters> k8s_configmap_clusters(const hcl::Value& data, const Logger& log) {
-  hcl::Report report;
-  PublisherConfig config = schema().decode(data, report);
-  TRY(report.result(/*unknown_is_error=*/false).during("unable to decode configuration"));
-  for (const auto& unknown : report.unknown) {
-    LOG_WARN(log, "Unknown configuration detected", {"keys", unknown.joined()},
-             {"section", unknown.section});
-  }
+  PublisherConfig config =
+      TRY(decode_settings(schema(), data, log, "unable to decode configuration"));
   if (config.clusters.empty()) {
     LOG_WARN(log, "No clusters configured, bundle will not be published");
   }

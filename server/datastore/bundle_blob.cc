@@ -16,9 +16,6 @@ namespace {
 using spire::common::Certificate;
 using spire::common::PublicKey;
 
-// WallTime ends in 2262; a key that says it ends later ends then for us.
-constexpr std::int64_t kSecondsMax = 9'223'372'036;
-
 // A root may hold several certificates, one after the other.
 Result<std::vector<Bytes>> certificates_of(const Certificate& root) {
   auto split = x509::split_concatenated(root.der_bytes(), limits::kChainCertificatesMax);
@@ -117,13 +114,11 @@ Result<jose::Bundle> bundle_from_blob(const spire::common::Bundle& blob) {
     }
   }
   for (const PublicKey& key : blob.jwt_signing_keys()) {
-    auto end = std::clamp(key.not_after(), -kSecondsMax, kSecondsMax);
     bundle.jwt_authorities.push_back(
-        {key.pkix_bytes(), key.kid(), from_unix_seconds(end), key.tainted_key()});
+        {key.pkix_bytes(), key.kid(), from_unix_seconds(key.not_after()), key.tainted_key()});
   }
   bundle.sequence_number = blob.sequence_number();
-  bundle.refresh_hint =
-      std::chrono::seconds(std::clamp(blob.refresh_hint(), std::int64_t{0}, kSecondsMax));
+  bundle.refresh_hint = seconds_within_limits(blob.refresh_hint());
   return bundle;
 }
 

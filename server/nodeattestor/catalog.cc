@@ -15,11 +15,14 @@
 #include "lib/io/directory.h"
 #include "server/nodeattestor/join_token.h"
 #include "server/nodeattestor/k8s_psat.h"
+#include "server/upstreamauthority/plugin_settings.h"
 #include "server/upstreamauthority/unbuilt_plugins.h"
 
 namespace steeple::server {
 
 namespace {
+
+constexpr std::string_view kDecoding = "unable to decode configuration";
 
 struct Plugin {
   const hcl::Value& data;
@@ -66,20 +69,6 @@ const hcl::Schema<X509PopConfig>& x509pop_schema() {
           .key("verify_client_ip", &X509PopConfig::verify_client_ip,
                "the agent's address must be an IP SAN of its certificate");
   return schema;
-}
-
-// The reference reads plugin settings without looking for unknown keys, so they only warn.
-template <class Config>
-Result<Config> decode(const hcl::Schema<Config>& schema, const hcl::Value& data,
-                      const Logger& log) {
-  hcl::Report report;
-  Config config = schema.decode(data, report);
-  TRY(report.result(/*unknown_is_error=*/false).during("unable to decode configuration"));
-  for (const auto& unknown : report.unknown) {
-    LOG_WARN(log, "Unknown configuration detected", {"keys", unknown.joined()},
-             {"section", unknown.section});
-  }
-  return config;
 }
 
 // Templates are not built, but the default may be written out.
@@ -141,23 +130,24 @@ Result<x509::Authorities> load_bundle(const std::string& path) {
 }
 
 Result<void> check_join_token(const hcl::Value& data) {
-  TRY(decode(join_token_schema(), data, Logger()));
+  TRY(decode_settings(join_token_schema(), data, Logger(), kDecoding));
   return {};
 }
 
 Result<std::unique_ptr<NodeAttestor>> make_join_token(const Plugin& plugin) {
-  TRY(decode(join_token_schema(), plugin.data, plugin.deps.x509pop.log));
+  TRY(decode_settings(join_token_schema(), plugin.data, plugin.deps.x509pop.log, kDecoding));
   return join_token_attestor(plugin.trust_domain, plugin.deps.datastore, plugin.deps.x509pop.clock);
 }
 
 Result<void> check_x509pop(const hcl::Value& data) {
-  auto config = TRY(decode(x509pop_schema(), data, Logger()));
+  auto config = TRY(decode_settings(x509pop_schema(), data, Logger(), kDecoding));
   TRY(x509pop_options(config));
   return {};
 }
 
 Result<std::unique_ptr<NodeAttestor>> make_x509pop(const Plugin& plugin) {
-  auto config = TRY(decode(x509pop_schema(), plugin.data, plugin.deps.x509pop.log));
+  auto config =
+      TRY(decode_settings(x509pop_schema(), plugin.data, plugin.deps.x509pop.log, kDecoding));
   auto options = TRY(x509pop_options(config));
   if (!config.ca_bundle_path.empty()) {
     config.ca_bundle_paths = {config.ca_bundle_path};

@@ -14,6 +14,7 @@
 #include "lib/hcl/schema.h"
 #include "lib/kube/blocking_client.h"
 #include "server/ca/profile.h"
+#include "server/upstreamauthority/plugin_settings.h"
 
 namespace steeple::server {
 
@@ -24,8 +25,7 @@ constexpr std::size_t kTokenBytesMax = std::size_t{64} << 10;
 // What the loop may add to a request's own time.
 constexpr auto kHopsMax = std::chrono::seconds(5);
 
-// --- settings
-// -------------------------------------------------------------------------------------
+// --- settings ------------------------------------------------------------------------------------
 
 struct ClusterConfig {
   std::vector<std::string> service_account_allow_list;
@@ -72,8 +72,7 @@ std::set<std::string, std::less<>> as_set(const std::vector<std::string>& list) 
   return {list.begin(), list.end()};
 }
 
-// --- what the token says
-// ---------------------------------------------------------------------------
+// --- what the token says -------------------------------------------------------------------------
 
 Error prefixed(Error error) { return std::move(error).during("nodeattestor(k8s_psat)"); }
 
@@ -120,8 +119,7 @@ Result<std::string> bound_to(const kube::TokenReview& review, std::string_view c
   return at->second.front();
 }
 
-// --- asking
-// ----------------------------------------------------------------------------------------
+// --- asking --------------------------------------------------------------------------------------
 
 // While nobody answers, one asks and the others get its error.
 class Circuit {
@@ -234,8 +232,7 @@ class Cluster {
 
 using Clusters = std::map<std::string, std::unique_ptr<Cluster>, std::less<>>;
 
-// --- attesting
-// -------------------------------------------------------------------------------------
+// --- attesting -----------------------------------------------------------------------------------
 
 struct Payload {
   std::string cluster;
@@ -417,13 +414,8 @@ class PsatAttestor final : public NodeAttestor {
 }  // namespace
 
 Result<PsatClusters> k8s_psat_clusters(const hcl::Value& data, const Logger& log) {
-  hcl::Report report;
-  PsatConfig config = schema().decode(data, report);
-  TRY(report.result(/*unknown_is_error=*/false).during("plugin configuration is malformed"));
-  for (const auto& unknown : report.unknown) {
-    LOG_WARN(log, "Unknown configuration detected", {"keys", unknown.joined()},
-             {"section", unknown.section});
-  }
+  PsatConfig config =
+      TRY(decode_settings(schema(), data, log, "plugin configuration is malformed"));
   if (config.clusters.empty()) {
     LOG_WARN(log, "No clusters configured, PSAT attestation is effectively disabled");
   }

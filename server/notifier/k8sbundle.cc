@@ -8,8 +8,10 @@
 #include <utility>
 
 #include "lib/hcl/schema.h"
+#include "server/bundlepublisher/cluster_round.h"
 #include "server/bundlepublisher/k8s_configmap.h"
 #include "server/notifier/labelled_objects.h"
+#include "server/upstreamauthority/plugin_settings.h"
 
 namespace steeple::server {
 namespace {
@@ -68,7 +70,7 @@ K8sBundleCluster with_defaults(const ClusterConfig& config) {
   return out;
 }
 
-using Done = std::move_only_function<void(Result<void>)>;
+using Done = ClusterRound::Done;
 
 // One cluster: the ConfigMap is written with each bundle, the labelled objects follow by
 // themselves.
@@ -183,46 +185,30 @@ class K8sBundleNotifier final : public BundleTarget {
   std::string_view name() const override { return "k8sbundle"; }
 
   void put(const BundlePtr&, Done done) override {
-    done_ = std::move(done);
-    problems_.clear();
-    missing_ = clusters_.size() + 1;
+    round_.begin(clusters_.size(), std::move(done));
     for (const auto& cluster : clusters_) {
       cluster->put([this](const Result<void>& how) {
-        if (!how.ok()) {
-          problems_ += (problems_.empty() ? "" : ", ") + how.error().message;
+        if (how.ok()) {
+          round_.ended();
+        } else {
+          round_.failed(how.error().message);
         }
-        one_ended();
       });
     }
-    one_ended();
+    round_.ended();
   }
 
  private:
-  void one_ended() {
-    if (--missing_ == 0) {
-      auto done = std::move(done_);
-      done(problems_.empty() ? Result<void>()
-                             : Result<void>(internal("unable to update: " + problems_)));
-    }
-  }
-
   std::vector<std::unique_ptr<Cluster>> clusters_;
-  Done done_;
-  std::size_t missing_ = 0;
-  std::string problems_;
+  ClusterRound round_{"unable to update: ", ", "};
 };
 
 }  // namespace
 
 Result<std::vector<K8sBundleCluster>> k8sbundle_clusters(const hcl::Value& data,
                                                          const Logger& log) {
-  hcl::Report report;
-  NotifierConfig config = schema().decode(data, report);
-  TRY(report.result(/*unknown_is_error=*/false).during("plugin configuration is malformed"));
-  for (const auto& unknown : report.unknown) {
-    LOG_WARN(log, "Unknown configuration detected", {"keys", unknown.joined()},
-             {"section", unknown.section});
-  }
+  NotifierConfig config =
+      TRY(decode_settings(schema(), data, log, "plugin configuration is malformed"));
   std::vector<K8sBundleCluster> out;
   if (config.root != ClusterConfig() || config.clusters.empty()) {
     out.push_back(with_defaults(config.root));

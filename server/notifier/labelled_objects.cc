@@ -116,12 +116,10 @@ void LabelledObjects::patched(const std::string& name, const Result<kube::Object
     check(name, object);  // the bundle may have changed meanwhile
     return;
   }
-  if (kube::is_conflict(how.error())) {
-    // What changed it comes by the watch; if it came while the patch was under way, it is here.
-    retry_.start(backoff_.next(), [this] { check_all(); });
-    return;
+  // What changed it comes by the watch; if it came while the patch was under way, it is here.
+  if (!kube::is_conflict(how.error())) {
+    LOG_ERROR(deps_.log, "Unable to set bundle for object", {"name", name}, {"error", how.error()});
   }
-  LOG_ERROR(deps_.log, "Unable to set bundle for object", {"name", name}, {"error", how.error()});
   retry_.start(backoff_.next(), [this] { check_all(); });
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lib/hcl/schema.h"
+#include "server/upstreamauthority/plugin_settings.h"
 #include "server/upstreamauthority/unbuilt_plugins.h"
 
 namespace steeple::server {
@@ -26,18 +27,9 @@ const hcl::Schema<DiskUpstreamConfig>& disk_schema() {
   return schema;
 }
 
-// The reference reads plugin settings without looking for unknown keys, so they only warn.
 Result<DiskUpstreamConfig> decode_disk(const hcl::Value& data, const Logger& log) {
-  hcl::Report report;
-  DiskUpstreamConfig config = disk_schema().decode(data, report);
-  if (!report.result(/*unknown_is_error=*/false).ok()) {
-    return invalid_argument("plugin configuration is malformed: " +
-                            report.result(false).error().message);
-  }
-  for (const auto& unknown : report.unknown) {
-    LOG_WARN(log, "Unknown configuration detected", {"keys", unknown.joined()},
-             {"section", unknown.section});
-  }
+  DiskUpstreamConfig config =
+      TRY(decode_settings(disk_schema(), data, log, "plugin configuration is malformed"));
   if (config.cert_file_path.empty() || config.key_file_path.empty()) {
     return invalid_argument("'cert_file_path' and 'key_file_path' must be set and not empty");
   }
