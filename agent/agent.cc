@@ -103,6 +103,17 @@ class Agent::Core : public std::enable_shared_from_this<Core> {
   bool started() const { return started_; }
   const AgentConfig& config() const { return config_; }
 
+  std::shared_ptr<const tls::Identity> svid() const {
+    AgentSvidPtr svid = identity_ ? identity_->svid() : nullptr;
+    return svid ? svid->identity : nullptr;
+  }
+
+  x509::AuthoritiesPtr authorities(const spiffe::TrustDomain& domain) const {
+    const TrustBundles& bundles = cache_.bundles();
+    auto at = bundles.find(domain);
+    return at == bundles.end() ? nullptr : at->second->authorities;
+  }
+
  private:
   AttestorsHooks attestor_hooks() {
     // Runs on workers: a copy of the log, no this.
@@ -372,5 +383,11 @@ void Agent::stop() { core_->stop(); }
 bool Agent::started() const { return core_->started(); }
 
 const AgentConfig& Agent::config() const { return core_->config(); }
+
+std::shared_ptr<const tls::Identity> Agent::svid() const { return core_->svid(); }
+
+x509::AuthoritiesPtr Agent::authorities(const spiffe::TrustDomain& domain) const {
+  return core_->authorities(domain);
+}
 
 }  // namespace steeple::agent

@@ -23,6 +23,7 @@
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
 #include "lib/tls/handshake.h"
+#include "lib/x509/verify.h"
 
 namespace steeple::agent {
 
@@ -66,6 +67,10 @@ class Agent {
   // For health checks: the sockets are open.
   bool started() const;
   const AgentConfig& config() const;
+  // The agent's own SVID, null before it has one, and the authorities of a trust domain as far as
+  // the agent knows them, else null.
+  std::shared_ptr<const tls::Identity> svid() const;
+  x509::AuthoritiesPtr authorities(const spiffe::TrustDomain& domain) const;
 
  private:
   class Core;

@@ -77,8 +77,8 @@ struct Telemetry {
   Metrics& sink() { return metrics ? static_cast<Metrics&>(*metrics) : no_metrics(); }
 };
 
-Result<void> open_metrics(const AgentConfig& config, io::AsioLoop& loop, io::Network& network,
-                          io::Workers& workers, const Logger& log, Telemetry& out) {
+Result<void> open_metrics(const AgentConfig& config, io::AsioLoop& loop, io::Workers& workers,
+                          const Logger& log, Telemetry& out) {
   if (!config.telemetry.any_sink()) {
     return {};
   }
@@ -88,13 +88,26 @@ Result<void> open_metrics(const AgentConfig& config, io::AsioLoop& loop, io::Net
        .trust_domain = config.trust_domain.name(),
        .host_name = local_host_name()},
       {.loop = loop, .log = log.subsystem("telemetry"), .workers = &workers}));
-  if (config.telemetry.prometheus) {
-    if (config.telemetry.prometheus->tls) {
-      return unimplemented("telemetry: Prometheus tls is not supported by this agent");
-    }
-    out.prometheus = TRY(serve_prometheus(*config.telemetry.prometheus, *out.metrics,
-                                          {loop, network, log.subsystem("telemetry")}));
+  return {};
+}
+
+// Serves, and goes, while the agent is there.
+Result<void> open_prometheus(const Agent& agent, io::Loop& loop, io::Network& network,
+                             io::Workers& workers, tls::Handshake& handshake, const Logger& log,
+                             Telemetry& out) {
+  const auto& config = agent.config().telemetry.prometheus;
+  if (!config) {
+    return {};
   }
+  Logger own_log = log.subsystem("telemetry");
+  out.prometheus = TRY(serve_prometheus(
+      *config, *out.metrics, {loop, network, own_log},
+      {.loop = loop,
+       .workers = workers,
+       .handshake = handshake,
+       .own_svid = [&agent] { return agent.svid(); },
+       .authorities = [&agent](const auto& domain) { return agent.authorities(domain); },
+       .log = own_log}));
   return {};
 }
 
@@ -161,7 +174,7 @@ Result<void> serve(AgentConfig config, const Logger& log, const kube::Environmen
   Telemetry telemetry;
   auto workers =
       std::make_unique<io::WorkerPool>(io::WorkerPool::Options{.threads = kWorkerThreads});
-  TRY(open_metrics(config, loop, network, *workers, log, telemetry));
+  TRY(open_metrics(config, loop, *workers, log, telemetry));
   Result<void> ended;
   auto agent = std::make_unique<Agent>(
       std::move(config),
@@ -187,6 +200,7 @@ Result<void> serve(AgentConfig config, const Logger& log, const kube::Environmen
                          ended = std::move(why);
                          loop.stop();
                        }});
+  TRY(open_prometheus(*agent, loop, network, *workers, *handshake, log, telemetry));
   TRY(open_health(agent->config(), *agent, loop, network, log, telemetry));
   bool stopping = false;
   loop.on_signals({SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
@@ -197,8 +211,8 @@ Result<void> serve(AgentConfig config, const Logger& log, const kube::Environmen
   workers.reset();
   telemetry.health.reset();
   telemetry.checks.reset();
-  agent.reset();
   telemetry.prometheus.reset();
+  agent.reset();
   return ended;
 }
 

@@ -10,6 +10,7 @@
 #include "lib/io/loop.h"
 #include "lib/io/workers.h"
 #include "lib/telemetry/log.h"
+#include "lib/tls/file_identity.h"
 #include "lib/tls/handshake.h"
 #include "oidc/config/provider_config.h"
 #include "spiffe/workloadapi/client.h"
@@ -24,34 +25,24 @@ class ServingIdentity {
   virtual std::shared_ptr<const tls::Identity> get() const = 0;
 };
 
-// A PEM chain and the key of its first certificate; blocks.
-Result<std::shared_ptr<const tls::Identity>> load_certificate(const std::string& cert_path,
-                                                              const std::string& key_path);
-
-// The files are read again at an interval. Certificate and key are taken together or not at all, so
-// that files which are just being replaced do no harm.
+// The files are read again at an interval (lib/tls/file_identity.h).
 class FileIdentity final : public ServingIdentity {
  public:
   FileIdentity(const ServingCertFileConfig& config, io::Loop& loop, io::Workers& workers,
                Logger log);
-  FileIdentity(const FileIdentity&) = delete;
-  FileIdentity& operator=(const FileIdentity&) = delete;
 
   // Reads here and now: an error is one of the configuration.
   Result<void> start() override;
-  std::shared_ptr<const tls::Identity> get() const override { return identity_; }
+  std::shared_ptr<const tls::Identity> get() const override {
+    return files_ ? files_->get() : nullptr;
+  }
 
  private:
-  void read_again();
-  void taken(Result<std::shared_ptr<const tls::Identity>> loaded);
-
   const ServingCertFileConfig config_;
   io::Loop& loop_;
   io::Workers& workers_;
   const Logger log_;
-  std::shared_ptr<const tls::Identity> identity_;
-  io::Timer timer_;
-  const std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
+  std::shared_ptr<tls::FileIdentity> files_;
 };
 
 // Follows the Workload API: a renewed SVID is shown from the next handshake on.

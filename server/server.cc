@@ -185,8 +185,10 @@ class Server::Parts {
         Authorizer::Options{.admin_ids = config_.admin_ids,
                             .node_staleness_max = config_.section.max_attested_node_info_staleness,
                             .audit_log = config_.section.audit_log_enabled});
-    bundles_ = std::make_unique<BundleCache>(config_.trust_domain, domains_of(config_.admin_ids),
-                                             *datastore_, deps_.log.subsystem("bundle_cache"));
+    auto others = metrics_reader_domains(config_.telemetry);
+    others.merge(domains_of(config_.admin_ids));
+    bundles_ = std::make_unique<BundleCache>(config_.trust_domain, std::move(others), *datastore_,
+                                             deps_.log.subsystem("bundle_cache"));
     TRY(bundles_->load());
     index_ = std::make_unique<EntryIndex>(
         config_.trust_domain,
@@ -407,11 +409,14 @@ class Server::Parts {
         .loop = deps_.loop, .network = deps_.network, .log = deps_.log.subsystem("telemetry")};
     health_listener_ = TRY(serve_health(config_.health_checks, *health_, deps));
     if (config_.telemetry.prometheus && deps_.metrics != nullptr) {
-      if (config_.telemetry.prometheus->tls) {
-        return unimplemented("telemetry.Prometheus.tls is not built yet");
-      }
       prometheus_listener_ =
-          TRY(serve_prometheus(*config_.telemetry.prometheus, *deps_.metrics, deps));
+          TRY(serve_prometheus(*config_.telemetry.prometheus, *deps_.metrics, deps,
+                               {.loop = deps_.loop,
+                                .workers = deps_.workers,
+                                .handshake = deps_.handshake,
+                                .own_svid = [this] { return server_svid_->identity().get(); },
+                                .authorities = tls::authorities_from(bundles_->authorities()),
+                                .log = deps.log}));
     }
     return {};
   }

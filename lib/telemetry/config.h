@@ -68,7 +68,7 @@ struct TelemetryConfig {
 };
 const hcl::Schema<TelemetryConfig>& telemetry_schema();
 
-// What the schema cannot say: the rules between the tls keys, and sinks that are not built (M3).
+// What the schema cannot say: the rules of the tls keys, and sinks that are not built (M3).
 Result<void> check_telemetry(const TelemetryConfig& config);
 
 struct HealthConfig {

@@ -10,6 +10,7 @@
 
 #include "lib/hcl/parse.h"
 #include "lib/io/fake_network.h"
+#include "lib/io/fake_workers.h"
 #include "lib/telemetry/fake_log.h"
 #include "lib/telemetry/listeners.h"
 
@@ -54,6 +55,7 @@ class HealthTest : public testing::Test {
   io::SimScheduler scheduler_{clock_, 7};
   io::SimSwitch switch_{scheduler_};
   io::SimLoop loop_{scheduler_};
+  io::SimWorkers workers_{scheduler_};
   std::unique_ptr<io::Network> network_ = switch_.join("localhost");
   CapturedLog log_;
 };
@@ -165,14 +167,22 @@ TEST_F(HealthTest, every_path_of_the_prometheus_listener_is_the_page) {
           {.loop = loop_, .log = log_})
           .take();
   metrics->gauge("started", 1);
-  auto listener = serve_prometheus(*config.prometheus, *metrics, {loop_, *network_, log_}).take();
+  auto handshake = tls::openssl_handshake();
+  MetricsTlsDeps tls{.loop = loop_,
+                     .workers = workers_,
+                     .handshake = *handshake,
+                     .own_svid = {},
+                     .authorities = {},
+                     .log = log_};
+  auto listener =
+      serve_prometheus(*config.prometheus, *metrics, {loop_, *network_, log_}, tls).take();
   for (const char* path : {"/", "/metrics"}) {
     EXPECT_THAT(get(9988, path),
                 AllOf(HasSubstr("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"),
                       HasSubstr("\nspire_server_started 1\n")));
   }
   config.prometheus->tls.emplace();
-  EXPECT_FALSE(serve_prometheus(*config.prometheus, *metrics, {loop_, *network_, log_}).ok());
+  EXPECT_FALSE(serve_prometheus(*config.prometheus, *metrics, {loop_, *network_, log_}, tls).ok());
 }
 
 // --- configuration -----------------------------------------------------------------------------
@@ -221,12 +231,15 @@ TEST(TelemetryConfigTest, contradicting_tls_keys_are_refused_in_spires_words) {
   TelemetryConfig config;
   config.prometheus.emplace().tls.emplace();
   EXPECT_EQ(check_telemetry(config).error().message,
-            "cert_file and key_file must both be configured unless use_spire_svid is enabled");
+            "failed to create TLS config for Prometheus: cert_file and key_file must both be "
+            "configured unless use_spire_svid is enabled");
   config.prometheus->tls->use_spire_svid = true;
   EXPECT_TRUE(check_telemetry(config).ok());
   config.prometheus->tls->cert_file = "c";
-  EXPECT_EQ(check_telemetry(config).error().message,
-            "cert_file and key_file cannot be configured when use_spire_svid is enabled");
+  EXPECT_EQ(
+      check_telemetry(config).error().message,
+      "failed to create TLS config for Prometheus: cert_file and key_file cannot be configured "
+      "when use_spire_svid is enabled");
 }
 
 TEST(TelemetryConfigTest, health_checks_take_the_port_as_text_or_number) {

@@ -56,11 +56,12 @@ Result<std::unique_ptr<http::Server>> serve_health(const HealthConfig& config,
   return server;
 }
 
-Result<std::unique_ptr<http::Server>> serve_prometheus(
-    const PrometheusConfig& config, MetricsRegistry& metrics, ListenerDeps deps,
-    tls::Handshake* handshake, std::shared_ptr<const tls::ServerPolicy> policy) {
-  if (config.tls && (handshake == nullptr || policy == nullptr)) {
-    return failed_precondition("telemetry: Prometheus.tls is configured without an identity");
+Result<std::unique_ptr<http::Server>> serve_prometheus(const PrometheusConfig& config,
+                                                       MetricsRegistry& metrics, ListenerDeps deps,
+                                                       const MetricsTlsDeps& tls) {
+  std::shared_ptr<const tls::ServerPolicy> policy;
+  if (config.tls) {
+    policy = TRY(metrics_tls_policy(*config.tls, tls));
   }
   Logger log = deps.log.subsystem("telemetry");
   std::string host = config.host.empty() ? "localhost" : config.host;
@@ -76,9 +77,8 @@ Result<std::unique_ptr<http::Server>> serve_prometheus(
              .body = metrics.prometheus_page()});
   });
   auto at = io::Endpoint::tcp(without_brackets(host), static_cast<std::uint16_t>(config.port));
-  TRY(server
-          ->listen(deps.network, at, {}, config.tls ? handshake : nullptr,
-                   config.tls ? std::move(policy) : nullptr)
+  tls::Handshake* handshake = policy ? &tls.handshake : nullptr;
+  TRY(server->listen(deps.network, at, {}, handshake, std::move(policy))
           .during("Prometheus listener"));
   return server;
 }

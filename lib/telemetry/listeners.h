@@ -15,7 +15,7 @@
 #include "lib/telemetry/health.h"
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics_registry.h"
-#include "lib/tls/handshake.h"
+#include "lib/telemetry/metrics_tls.h"
 
 namespace steeple {
 
@@ -29,10 +29,9 @@ struct ListenerDeps {
 Result<std::unique_ptr<http::Server>> serve_health(const HealthConfig& config,
                                                    const HealthChecks& checks, ListenerDeps deps);
 
-// Every path serves the metrics. With `tls{}` the caller gives the policy that its files or SVID
-// make (null otherwise).
-Result<std::unique_ptr<http::Server>> serve_prometheus(
-    const PrometheusConfig& config, MetricsRegistry& metrics, ListenerDeps deps,
-    tls::Handshake* handshake = nullptr, std::shared_ptr<const tls::ServerPolicy> policy = nullptr);
+// Every path serves the metrics, with `tls{}` to those whom it names.
+Result<std::unique_ptr<http::Server>> serve_prometheus(const PrometheusConfig& config,
+                                                       MetricsRegistry& metrics, ListenerDeps deps,
+                                                       const MetricsTlsDeps& tls);
 
 }  // namespace steeple

@@ -42,16 +42,22 @@ VerifyPeer verify_member_or_admin(spiffe::TrustDomain own, std::vector<spiffe::S
   };
 }
 
-VerifyPeer verify_id(spiffe::SpiffeId expected, x509::AuthoritiesOf authorities,
-                     const Clock& clock) {
-  return [expected = std::move(expected), authorities = std::move(authorities),
+VerifyPeer verify_one_of(std::vector<spiffe::SpiffeId> ids, x509::AuthoritiesOf authorities,
+                         const Clock& clock) {
+  std::ranges::sort(ids);
+  return [ids = std::move(ids), authorities = std::move(authorities),
           &clock](const std::vector<Bytes>& chain) -> Verdict {
     auto verified = TRY(x509::verify_svid(chain, authorities, clock.now()));
-    if (verified.id != expected) {
+    if (!std::ranges::binary_search(ids, verified.id)) {
       return unexpected(fmt::format("unexpected ID \"{}\"", verified.id.text()));
     }
     return std::optional(std::move(verified.id));
   };
+}
+
+VerifyPeer verify_id(spiffe::SpiffeId expected, x509::AuthoritiesOf authorities,
+                     const Clock& clock) {
+  return verify_one_of({std::move(expected)}, std::move(authorities), clock);
 }
 
 VerifyPeer verify_spire_server(const spiffe::TrustDomain& own, x509::AuthoritiesOf authorities,

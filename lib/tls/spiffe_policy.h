@@ -30,6 +30,10 @@ x509::AuthoritiesOf authorities_from(std::shared_ptr<const Watch<BundleSet>> bun
 VerifyPeer verify_member_or_admin(spiffe::TrustDomain own, std::vector<spiffe::SpiffeId> admin_ids,
                                   x509::AuthoritiesOf authorities, const Clock& clock);
 
+// One of these ids, each against the bundle of its own trust domain.
+VerifyPeer verify_one_of(std::vector<spiffe::SpiffeId> ids, x509::AuthoritiesOf authorities,
+                         const Clock& clock);
+
 // Exactly this id, e.g. an https_spiffe bundle endpoint.
 VerifyPeer verify_id(spiffe::SpiffeId expected, x509::AuthoritiesOf authorities,
                      const Clock& clock);

@@ -64,6 +64,16 @@ TEST_F(SpiffePolicy, AnAdminIsVerifiedAgainstItsOwnTrustDomain) {
   EXPECT_FALSE(policy(chain(as_us, "/spire/agent/x")).ok());
 }
 
+TEST_F(SpiffePolicy, OneOfSeveralIdsEachFromItsOwnTrustDomain) {
+  auto policy = verify_one_of({id("spiffe://federated.org/b"), id("spiffe://example.org/a")},
+                              authorities_, clock_);
+  EXPECT_EQ((*policy(chain(own_, "/a")).take()).text(), "spiffe://example.org/a");
+  EXPECT_TRUE(policy(chain(federated_, "/b")).ok());
+  EXPECT_EQ(policy(chain(own_, "/b")).error().message, "unexpected ID \"spiffe://example.org/b\"");
+  EXPECT_FALSE(policy(chain(federated_, "/a")).ok());
+  EXPECT_FALSE(verify_one_of({}, authorities_, clock_)(chain(own_, "/a")).ok());
+}
+
 TEST_F(SpiffePolicy, AnAgentTakesItsServerOnly) {
   auto policy = verify_spire_server(own_.domain(), authorities_, clock_);
   EXPECT_TRUE(policy(chain(own_, "/spire/server")).ok());

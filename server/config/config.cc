@@ -129,6 +129,7 @@ Result<ServerConfig> build_config(const hcl::Value& document, const Overrides& o
   apply(overrides, *file.server);
   TRY(check_required(file, *file.server));
   TRY(check_not_built(*file.server));
+  TRY(check_telemetry(file.telemetry));
   auto domain = TRY(
       spiffe::TrustDomain::parse(file.server->trust_domain)
           .during(fmt::format("could not parse trust_domain \"{}\"", file.server->trust_domain)));

@@ -98,6 +98,22 @@ func (a *Authority) Issue(t testing.TB, commonName string, rsaKey bool, usage x5
 	return &NodeCert{Cert: Must[*x509.Certificate](t)(x509.ParseCertificate(der)), Key: key}
 }
 
+// IssueFor makes a certificate with these extended key usages, or without any.
+func (a *Authority) IssueFor(t testing.TB, commonName string, usage ...x509.ExtKeyUsage) *NodeCert {
+	t.Helper()
+	key := NewKey(t)
+	template := &x509.Certificate{
+		SerialNumber: serial(t),
+		Subject:      pkix.Name{CommonName: commonName},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(12 * time.Hour),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  usage,
+	}
+	der := Must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, a.Cert, key.Public(), a.Key))
+	return &NodeCert{Cert: Must[*x509.Certificate](t)(x509.ParseCertificate(der)), Key: key}
+}
+
 // WriteFiles stores the certificate and the key for an agent and returns their paths.
 func (n *NodeCert) WriteFiles(t testing.TB, dir string) (certPath, keyPath string) {
 	t.Helper()

@@ -82,6 +82,14 @@ type Server struct {
 // StartServer configures and starts a server and waits until it is healthy.
 func StartServer(t testing.TB, options ServerOptions) *Server {
 	t.Helper()
+	s := NewServer(t, options)
+	s.Start(t)
+	return s
+}
+
+// NewServer configures a server and does not start it.
+func NewServer(t testing.TB, options ServerOptions) *Server {
+	t.Helper()
 	s := &Server{Dir: TempDir(t)}
 	s.SocketPath = filepath.Join(s.Dir, "private", "api.sock")
 	s.ConfigPath = filepath.Join(s.Dir, "server.conf")
@@ -91,7 +99,6 @@ func StartServer(t testing.TB, options ServerOptions) *Server {
 	}
 	s.Port = FreePort(t)
 	NoError(t, os.WriteFile(s.ConfigPath, []byte(s.config(options)), 0o600))
-	s.Start(t)
 	return s
 }
 
