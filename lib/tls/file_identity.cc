@@ -35,21 +35,22 @@ Result<std::shared_ptr<const Identity>> load_identity(const std::string& cert_pa
   return std::make_shared<const Identity>(std::move(identity));
 }
 
-FileIdentity::FileIdentity(Files files, io::Loop& loop, io::Workers& workers, Told told)
+FileIdentity::FileIdentity(Files files, std::shared_ptr<const Identity> first, io::Loop& loop,
+                           io::Workers& workers, Told told)
     : files_(std::move(files)),
       loop_(loop),
       workers_(workers),
       told_(std::move(told)),
-      timer_(loop) {}
+      identity_(std::move(first)),
+      timer_(loop) {
+  wait();
+}
 
 Result<std::shared_ptr<FileIdentity>> FileIdentity::start(Files files, io::Loop& loop,
                                                           io::Workers& workers, Told told) {
   auto first = TRY(load_identity(files.cert_path, files.key_path));
-  std::shared_ptr<FileIdentity> out(
-      new FileIdentity(std::move(files), loop, workers, std::move(told)));
-  out->identity_ = std::move(first);
-  out->wait();
-  return out;
+  return std::make_shared<FileIdentity>(std::move(files), std::move(first), loop, workers,
+                                        std::move(told));
 }
 
 void FileIdentity::wait() {

@@ -33,13 +33,15 @@ class FileIdentity {
   // Reads here and now: an error is one of the configuration.
   static Result<std::shared_ptr<FileIdentity>> start(Files files, io::Loop& loop,
                                                      io::Workers& workers, Told told);
+  // For `start`.
+  FileIdentity(Files files, std::shared_ptr<const Identity> first, io::Loop& loop,
+               io::Workers& workers, Told told);
   FileIdentity(const FileIdentity&) = delete;
   FileIdentity& operator=(const FileIdentity&) = delete;
 
   std::shared_ptr<const Identity> get() const { return identity_; }
 
  private:
-  FileIdentity(Files files, io::Loop& loop, io::Workers& workers, Told told);
   void wait();
   void read_again();
   void taken(Result<std::shared_ptr<const Identity>> loaded);
