@@ -11,6 +11,7 @@ then the parts run one after the other:
   plugins    attestors, notifier and publisher on a real API server
   walk       docs/kubernetes.md, as it is written, on a whole cluster
   guide      what the guides promise beyond that
+  policy     network policies, enforced
   refusal    bad resources, values and manifests
   recovery   pods of ours and daemons of the node end and start again
 
@@ -44,6 +45,7 @@ ALONE = {
 ON_CLUSTER = {
     "walk": "guides/walk.py",
     "guide": "guides/guide_test.py",
+    "policy": "guides/policy_test.py",
     "refusal": "guides/refusal_test.py",
     "recovery": "guides/recovery_test.py",
 }

@@ -34,6 +34,7 @@ for name in etcd kube-apiserver kube-controller-manager kube-proxy kube-schedule
 done
 
 build coredns coredns .
+build network-policy network-policy .
 
 # The same holds for helm where it has no cluster to ask (helm template).
 client=$(version_in helm k8s.io/client-go)

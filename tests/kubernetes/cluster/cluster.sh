@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # A real Kubernetes of one node on this machine: etcd, API server, controller manager, scheduler,
-# kube-proxy, kubelet, containerd, CoreDNS. It lives in namespaces of its own (network, mounts,
-# processes) on an overlay of this machine's root folder: it has the usual paths and ports, sends
-# nothing to the outside, and `down` leaves nothing behind.
+# kube-proxy, kubelet, containerd, CoreDNS, and of kube-router what enforces network policies. It
+# lives in namespaces of its own (network, mounts, processes) on an overlay of this machine's root
+# folder: it has the usual paths and ports, sends nothing to the outside, and `down` leaves nothing
+# behind.
 #
 #   cluster.sh up | down | status        cluster.sh exec COMMAND...     run in it
 #   cluster.sh load ARCHIVE...           import images

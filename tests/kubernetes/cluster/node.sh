@@ -225,6 +225,7 @@ YAML
 }
 CONF
   start coredns coredns -conf /etc/kubernetes/Corefile
+  start network-policy network-policy /etc/kubernetes/admin.conf "$services"
 }
 
 # A volume is used once: who deletes its claim does not get it back.
@@ -296,6 +297,7 @@ waiting() {
   wait_for 60 "the node's becoming ready" kubectl wait --for=condition=Ready node/node1 --timeout=1s
   wait_for 60 "the default service account" kubectl -n default get serviceaccount default
   wait_for 30 "cluster DNS" curl -fsS http://127.0.0.1:8181/ready
+  wait_for 30 "enforcement of network policies" curl -fsS http://127.0.0.1:8182/
 }
 
 case ${1-} in
