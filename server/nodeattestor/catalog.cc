@@ -61,7 +61,7 @@ const hcl::Schema<X509PopConfig>& x509pop_schema() {
           .key("ca_bundle_path", &X509PopConfig::ca_bundle_path, "PEM file of trusted CAs")
           .key("ca_bundle_paths", &X509PopConfig::ca_bundle_paths, "PEM files of trusted CAs")
           .key("agent_path_template", &X509PopConfig::agent_path_template,
-               "template of the agent id's path; not built")
+               "template of the agent id's path after /spire/agent")
           .key("max_intermediates", &X509PopConfig::max_intermediates,
                "intermediate certificates that an agent may present", {.default_text = "4"})
           .key("max_rsa_key_size", &X509PopConfig::max_rsa_key_size,
@@ -71,19 +71,9 @@ const hcl::Schema<X509PopConfig>& x509pop_schema() {
   return schema;
 }
 
-// Templates are not built, but the default may be written out.
-bool default_template(const X509PopConfig& config) {
-  std::string text;
-  std::ranges::copy_if(config.agent_path_template, std::back_inserter(text),
-                       [](char c) { return c != ' '; });
-  return text.empty() || text == (config.mode == "spiffe" ? "/{{.PluginName}}/{{.SVIDPathTrimmed}}"
-                                                          : "/{{.PluginName}}/{{.Fingerprint}}");
-}
-
 // All mistakes that need no file.
-Result<X509PopOptions> x509pop_options(const X509PopConfig& config) {
+Result<X509PopOptions> x509pop_options(const X509PopConfig& config, Random& random) {
   std::vector<std::string> problems;
-  X509PopOptions out;
   const bool spiffe = config.mode == "spiffe";
   if (!spiffe && !config.mode.empty() && config.mode != "external_pki") {
     problems.emplace_back("mode can only be either spiffe or external_pki");
@@ -98,8 +88,13 @@ Result<X509PopOptions> x509pop_options(const X509PopConfig& config) {
   } else if (!spiffe && !one && !many) {
     problems.emplace_back("one of ca_bundle_path or ca_bundle_paths must be configured");
   }
-  if (!default_template(config)) {
-    problems.emplace_back("agent_path_template is not built: only the default agent path is");
+  const X509PopMode mode = spiffe ? X509PopMode::kSpiffe : X509PopMode::kExternalPki;
+  auto agent_path =
+      AgentPathTemplate::parse(config.agent_path_template.empty() ? x509pop_default_agent_path(mode)
+                                                                  : config.agent_path_template,
+                               x509pop_template_data(), random);
+  if (!agent_path.ok()) {
+    problems.push_back(agent_path.error().message);
   }
   if (config.max_intermediates.value_or(1) <= 0) {
     problems.emplace_back("max_intermediates must be greater than 0");
@@ -110,7 +105,7 @@ Result<X509PopOptions> x509pop_options(const X509PopConfig& config) {
   if (!problems.empty()) {
     return invalid_argument(fmt::format("{}", fmt::join(problems, "; ")));
   }
-  out.mode = spiffe ? X509PopMode::kSpiffe : X509PopMode::kExternalPki;
+  X509PopOptions out{.agent_path = std::move(agent_path).take(), .mode = mode};
   if (config.spiffe_prefix) {
     out.spiffe_prefix = *config.spiffe_prefix;
     if (!out.spiffe_prefix.ends_with('/')) {
@@ -141,14 +136,14 @@ Result<std::unique_ptr<NodeAttestor>> make_join_token(const Plugin& plugin) {
 
 Result<void> check_x509pop(const hcl::Value& data) {
   auto config = TRY(decode_settings(x509pop_schema(), data, Logger(), kDecoding));
-  TRY(x509pop_options(config));
+  TRY(x509pop_options(config, system_random()));
   return {};
 }
 
 Result<std::unique_ptr<NodeAttestor>> make_x509pop(const Plugin& plugin) {
   auto config =
       TRY(decode_settings(x509pop_schema(), plugin.data, plugin.deps.x509pop.log, kDecoding));
-  auto options = TRY(x509pop_options(config));
+  auto options = TRY(x509pop_options(config, plugin.deps.x509pop.random));
   if (!config.ca_bundle_path.empty()) {
     config.ca_bundle_paths = {config.ca_bundle_path};
   }

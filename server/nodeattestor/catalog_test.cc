@@ -65,16 +65,22 @@ TEST(NodeAttestorSettings, MistakesAreToldTogetherInTheReferencesWords) {
               HasSubstr("you can not use ca_bundle_path or ca_bundle_paths in spiffe mode"));
 }
 
-TEST(NodeAttestorSettings, OnlyTheDefaultAgentPathTemplateIsTaken) {
-  EXPECT_EQ(complaint("x509pop", R"(ca_bundle_path = "/a"
-      agent_path_template = "/{{ .PluginName }}/{{.Fingerprint}}")"),
-            "ok");
-  EXPECT_EQ(complaint("x509pop", R"(mode = "spiffe"
-      agent_path_template = "/{{ .PluginName }}/{{ .SVIDPathTrimmed }}")"),
-            "ok");
-  EXPECT_THAT(complaint("x509pop", R"(ca_bundle_path = "/a"
-      agent_path_template = "/{{ .PluginName }}/{{ .SerialNumberHex }}")"),
-              HasSubstr("agent_path_template is not built"));
+TEST(NodeAttestorSettings, AgentPathTemplatesAreParsedAtOnce) {
+  auto tried = [](const std::string& text) {
+    return complaint("x509pop", "ca_bundle_path = \"/a\"\nagent_path_template = \"" + text + "\"");
+  };
+  for (const char* good :
+       {"/{{ .PluginName }}/{{.Fingerprint}}", "/cn/{{ .Subject.CommonName }}",
+        "/{{ .Certificate.Issuer.Organization | join \\\"-\\\" }}", "/{{ uuidv4 }}",
+        "/{{ with .Subject }}{{ .SerialNumber }}{{ end }}{{ .URISanSelectors.any.thing }}"}) {
+    EXPECT_EQ(tried(good), "ok") << good;
+  }
+  EXPECT_THAT(tried("/{{ .Fingerprint"), HasSubstr("failed to parse agent svid template: "));
+  EXPECT_THAT(tried("/{{ nonsense }}"), HasSubstr("function \"nonsense\" not defined"));
+  EXPECT_THAT(tried("/{{ .NotThere }}"), HasSubstr("field .NotThere is not known here"));
+  EXPECT_THAT(tried("/{{ .Subject.NotThere }}"),
+              HasSubstr("field .Subject.NotThere is not known here"));
+  EXPECT_THAT(tried("/{{ .SerialNumber }}"), HasSubstr("field .SerialNumber is not known here"));
 }
 
 TEST(NodeAttestorSettings, WhatIsNotBuiltIsRefusedByName) {

@@ -13,11 +13,15 @@
 
 #include "lib/crypto/hash.h"
 #include "lib/x509pop/x509pop.h"
-#include "server/ca/profile.h"
+#include "server/nodeattestor/certificate_value.h"
+#include "server/nodeattestor/uri.h"
 
 namespace steeple::server {
 
 namespace {
+
+using gotemplate::Value;
+using SanSelectors = std::map<std::string, std::string>;
 
 constexpr std::string_view kName = "x509pop";
 
@@ -66,25 +70,6 @@ std::optional<Bytes> ip_bytes(const std::string& text) {
 Bytes plain_ip(const Bytes& ip) {
   static const Bytes kMapped("\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
   return ip.size() == 16 && ip.starts_with(kMapped) ? ip.substr(12) : ip;
-}
-
-// The path of a URI, percent decoded; nothing when the escapes are bad.
-std::optional<std::string> uri_path(std::string_view rest) {
-  rest = rest.substr(0, rest.find_first_of("?#"));
-  std::string out;
-  for (std::size_t i = 0; i < rest.size(); ++i) {
-    if (rest[i] != '%') {
-      out += rest[i];
-      continue;
-    }
-    auto byte = hex_decode(rest.substr(i + 1, 2));
-    if (!byte.ok() || byte->size() != 1) {
-      return std::nullopt;
-    }
-    out += *byte;
-    i += 2;
-  }
-  return out;
 }
 
 std::string_view trim_slashes(std::string_view text) {
@@ -148,8 +133,10 @@ class X509PopAttestation final : public Attestation {
   Result<std::vector<x509::CertificatePtr>> parse_certificates(ByteView payload) const;
   Result<void> verify_chains(const std::vector<x509::CertificatePtr>& intermediates);
   Result<void> check_client_ip() const;
-  Result<std::string> path_suffix() const;
-  std::map<std::string, std::string> san_selectors() const;
+  Result<std::string> svid_path() const;
+  Result<spiffe::SpiffeId> make_id(const SanSelectors& sans) const;
+  std::string serial_hex() const;
+  SanSelectors san_selectors() const;
   Result<AgentAttributes> make_attributes() const;
 
   const Settings& settings_;
@@ -262,10 +249,10 @@ Result<void> X509PopAttestation::check_client_ip() const {
   return {};
 }
 
-// What follows "/spire/agent/x509pop/": the default templates of the two modes.
-Result<std::string> X509PopAttestation::path_suffix() const {
+// In spiffe mode what follows the prefix in the SVID that is shown; else nothing.
+Result<std::string> X509PopAttestation::svid_path() const {
   if (settings_.options.mode == X509PopMode::kExternalPki) {
-    return fingerprint(*leaf_);
+    return std::string();
   }
   const auto& uris = leaf_->uri_sans();
   auto uri = std::ranges::find_if(uris, [](const auto& u) { return u.starts_with("spiffe://"); });
@@ -282,8 +269,32 @@ Result<std::string> X509PopAttestation::path_suffix() const {
   return std::string(id->path().substr(settings_.options.spiffe_prefix.size()));
 }
 
-std::map<std::string, std::string> X509PopAttestation::san_selectors() const {
-  std::map<std::string, std::string> out;
+Result<spiffe::SpiffeId> X509PopAttestation::make_id(const SanSelectors& sans) const {
+  const std::string path = TRY(svid_path());
+  auto certificate = TRY(certificate_value(*leaf_).during("failed to make spiffe id"));
+  Value::Map selectors;
+  for (const auto& [key, value] : sans) {
+    selectors.emplace(key, Value(value));
+  }
+  auto data = Value::object(
+      x509pop_template_data(),
+      {std::move(certificate), Value(serial_hex()), Value(fingerprint(*leaf_)), Value(kName),
+       Value(settings_.trust_domain.name()), Value(path),
+       Value::map(std::move(selectors), gotemplate::types::map_of(gotemplate::types::string()))});
+  auto id = settings_.options.agent_path.agent_id(settings_.trust_domain, data);
+  if (!id.ok()) {
+    return internal("failed to make spiffe id: " + id.error().message);
+  }
+  return id;
+}
+
+// Whole bytes: an odd number of digits gets a leading zero.
+std::string X509PopAttestation::serial_hex() const {
+  return leaf_->serial().empty() ? "00" : hex_encode(leaf_->serial());
+}
+
+SanSelectors X509PopAttestation::san_selectors() const {
+  SanSelectors out;
   const std::string authority = "x509pop://" + settings_.trust_domain.name();
   for (const std::string& uri : leaf_->uri_sans()) {
     if (!uri.starts_with(authority + "/")) {
@@ -303,12 +314,9 @@ std::map<std::string, std::string> X509PopAttestation::san_selectors() const {
 }
 
 Result<AgentAttributes> X509PopAttestation::make_attributes() const {
-  const std::string suffix = TRY(path_suffix());
-  auto id = agent_id(settings_.trust_domain, fmt::format("/{}/{}", kName, suffix));
-  if (!id.ok()) {
-    return internal("failed to make spiffe id: " + id.error().message);
-  }
-  AgentAttributes out{.agent_id = std::move(id).take(), .selectors = {}, .can_reattest = true};
+  const SanSelectors sans = san_selectors();
+  auto id = TRY(make_id(sans));
+  AgentAttributes out{.agent_id = std::move(id), .selectors = {}, .can_reattest = true};
   auto add = [&out](std::string value) {
     out.selectors.push_back({std::string(kName), std::move(value)});
   };
@@ -319,9 +327,8 @@ Result<AgentAttributes> X509PopAttestation::make_attributes() const {
   for (const std::string& print : ca_fingerprints_) {
     add("ca:fingerprint:" + print);
   }
-  // Whole bytes: an odd number of digits gets a leading zero.
-  add("serialnumber:" + (leaf_->serial().empty() ? "00" : hex_encode(leaf_->serial())));
-  for (const auto& [key, value] : san_selectors()) {
+  add("serialnumber:" + serial_hex());
+  for (const auto& [key, value] : sans) {
     add(fmt::format("san:{}:{}", key, value));
   }
   return out;
@@ -340,6 +347,27 @@ class X509PopAttestor final : public NodeAttestor {
 };
 
 }  // namespace
+
+gotemplate::TypeRef x509pop_template_data() {
+  namespace types = gotemplate::types;
+  static const gotemplate::TypeRef type = [] {
+    auto field = [](const char* name, gotemplate::TypeRef of, bool embedded = false) {
+      return gotemplate::Type::Field{name, {}, [of] { return of; }, embedded};
+    };
+    return types::structure(
+        "x509pop.agentPathTemplateData",
+        {field("Certificate", certificate_type(), true), field("SerialNumberHex", types::string()),
+         field("Fingerprint", types::string()), field("PluginName", types::string()),
+         field("TrustDomain", types::string()), field("SVIDPathTrimmed", types::string()),
+         field("URISanSelectors", types::map_of(types::string()))});
+  }();
+  return type;
+}
+
+std::string_view x509pop_default_agent_path(X509PopMode mode) {
+  return mode == X509PopMode::kSpiffe ? "/{{ .PluginName }}/{{ .SVIDPathTrimmed }}"
+                                      : "/{{ .PluginName }}/{{ .Fingerprint }}";
+}
 
 std::unique_ptr<NodeAttestor> x509pop_attestor(X509PopOptions options,
                                                spiffe::TrustDomain trust_domain, X509PopDeps deps) {

@@ -14,6 +14,7 @@
 #include "lib/base/random.h"
 #include "lib/telemetry/log.h"
 #include "lib/x509/verify.h"
+#include "server/nodeattestor/agent_path_template.h"
 #include "server/nodeattestor/node_attestor.h"
 #include "spiffe/trust_domain.h"
 
@@ -21,7 +22,13 @@ namespace steeple::server {
 
 enum class X509PopMode : std::uint8_t { kExternalPki, kSpiffe };
 
+// What agent_path_template sees: the fields of certificate_value.h, SerialNumberHex, Fingerprint,
+// PluginName, TrustDomain, SVIDPathTrimmed (mode spiffe), URISanSelectors.
+gotemplate::TypeRef x509pop_template_data();
+std::string_view x509pop_default_agent_path(X509PopMode mode);
+
 struct X509PopOptions {
+  AgentPathTemplate agent_path;
   X509PopMode mode = X509PopMode::kExternalPki;
   std::string spiffe_prefix = "/spire-exchange/";  // ends with '/'
   x509::Authorities roots = {};                    // external_pki

@@ -33,10 +33,17 @@ class X509PopAttestorTest : public testing::Test {
          .own_bundle = [this]() -> Result<x509::AuthoritiesPtr> { return own_bundle_; },
          .log = log_.logger()});
   }
-  X509PopOptions external() const {
-    X509PopOptions options;
-    options.roots = {pki_.certificate()};
-    return options;
+  X509PopOptions options(X509PopMode mode, std::string_view path = {}) {
+    return {.agent_path =
+                AgentPathTemplate::parse(path.empty() ? x509pop_default_agent_path(mode) : path,
+                                         x509pop_template_data(), random_)
+                    .take(),
+            .mode = mode};
+  }
+  X509PopOptions external(std::string_view path = {}) {
+    X509PopOptions out = options(X509PopMode::kExternalPki, path);
+    out.roots = {pki_.certificate()};
+    return out;
   }
   // Both halves of a whole conversation.
   Result<AgentAttributes> attest(const NodeAttestor& server, const FakeDevice& device,
@@ -189,9 +196,7 @@ TEST_F(X509PopAttestorTest, ClientIpMustBeInTheCertificate) {
 
 TEST_F(X509PopAttestorTest, SpiffeModeTrustsOurOwnBundleUnderThePrefix) {
   x509::FakeAuthority own("example.org", clock_.now());
-  X509PopOptions options;
-  options.mode = X509PopMode::kSpiffe;
-  auto server = attestor(options);
+  auto server = attestor(options(X509PopMode::kSpiffe));
   auto device =
       FakeDevice::make(own, clock_.now(), {.uris = {"spiffe://example.org/spire-exchange/rack/7"}});
   EXPECT_THAT(refusal(*server, device), HasSubstr("certificate verification failed"))
@@ -209,6 +214,40 @@ TEST_F(X509PopAttestorTest, SpiffeModeTrustsOurOwnBundleUnderThePrefix) {
       refusal(*server, FakeDevice::make(own, clock_.now(),
                                         {.uris = {"spiffe://other.org/spire-exchange/rack/7"}})),
       "nodeattestor(x509pop): valid SVID x509 cert not found");
+}
+
+TEST_F(X509PopAttestorTest, TheAgentsPathComesFromTheTemplate) {
+  auto device = FakeDevice::make(pki_, clock_.now(),
+                                 {.common_name = "Node-1",
+                                  .uris = {"x509pop://example.org/zone/b", "https://u@h:1/p%20q?x"},
+                                  .ips = {Bytes("\x0a\0\0\x07", 4)}});
+  auto path = [&](std::string_view text) {
+    auto attributes = attest(*attestor(external(text)), device);
+    return attributes.ok() ? std::string(attributes->agent_id.path()) : attributes.error().message;
+  };
+  EXPECT_EQ(path("/cn/{{ .Subject.CommonName }}"), "/spire/agent/cn/Node-1");
+  EXPECT_EQ(path("/{{ .Certificate.Subject.CommonName | lower }}"), "/spire/agent/node-1");
+  EXPECT_EQ(path("/{{ .TrustDomain }}/{{ .SerialNumberHex }}"), "/spire/agent/example.org/0abc");
+  EXPECT_EQ(path("/{{ .URISanSelectors.zone }}/{{ index .URISanSelectors \"zone\" }}"),
+            "/spire/agent/b/b");
+  EXPECT_EQ(path("/{{ (index .URIs 1).Scheme }}/{{ (index .IPAddresses 0) }}"),
+            "/spire/agent/https/10.0.0.7");
+  EXPECT_EQ(path("{{ range .URIs }}/{{ .Path | trimPrefix \"/\" | replace \" \" \"_\" }}{{ end }}"),
+            "/spire/agent/zone/b/p_q");
+  EXPECT_EQ(path("/{{ sha256sum .Fingerprint | trunc 8 }}").size(), 21U);
+}
+
+TEST_F(X509PopAttestorTest, ATemplateThatFailsOrMakesNoPathRefusesTheAgent) {
+  auto device = FakeDevice::make(pki_, clock_.now(), {.common_name = "a b"});
+  EXPECT_THAT(refusal(*attestor(external("/{{ .Subject.CommonName }}")), device),
+              HasSubstr("failed to make spiffe id: invalid agent path suffix \"/a b\""));
+  EXPECT_THAT(refusal(*attestor(external("{{ .Subject.CommonName }}")), device),
+              HasSubstr("invalid agent path suffix \"a b\""));
+  EXPECT_THAT(refusal(*attestor(external("/{{ index .DNSNames 0 }}")), device),
+              HasSubstr("failed to make spiffe id: template: agent-path:1"));
+  EXPECT_THAT(refusal(*attestor(external("/{{ .URISanSelectors.zone }}")), device),
+              HasSubstr("map has no entry for key \"zone\""));
+  EXPECT_THAT(refusal(*attestor(external("/../x")), device), HasSubstr("invalid agent path"));
 }
 
 }  // namespace
