@@ -19,7 +19,7 @@ using testing::HasSubstr;
 std::string why(const auto& result) { return result.ok() ? "" : result.error().message; }
 
 TEST(Der, LengthsOfAllSizesRoundTrip) {
-  for (std::size_t size : {0, 1, 127, 128, 255, 256, 65535, 65536}) {
+  for (std::size_t size : {0UZ, 1UZ, 127UZ, 128UZ, 255UZ, 256UZ, 65535UZ, 65536UZ}) {
     Bytes content(size, 'x');
     Bytes encoded = der(tag::kOctetString, content);
     DerReader reader(encoded);
@@ -48,17 +48,17 @@ TEST(Der, RefusesWhatIsNotDer) {
 }
 
 TEST(Der, RefusesNonCanonicalValues) {
-  auto boolean = [](Bytes bytes) { return DerReader(bytes).boolean().ok(); };
+  auto boolean = [](const Bytes& bytes) { return DerReader(bytes).boolean().ok(); };
   EXPECT_TRUE(boolean("\x01\x01\xff"));
   EXPECT_FALSE(boolean("\x01\x01\x01"));
   EXPECT_FALSE(boolean("\x01\x00"s));
-  auto integer = [](Bytes bytes) { return DerReader(bytes).unsigned_integer().ok(); };
+  auto integer = [](const Bytes& bytes) { return DerReader(bytes).unsigned_integer().ok(); };
   EXPECT_TRUE(integer("\x02\x01\x00"s));
   EXPECT_TRUE(integer("\x02\x02\x00\x80"s));
   EXPECT_FALSE(integer("\x02\x00"s));
   EXPECT_FALSE(integer("\x02\x01\x80"s));
   EXPECT_FALSE(integer("\x02\x02\x00\x7f"s));
-  auto bits = [](Bytes bytes) { return DerReader(bytes).named_bits().ok(); };
+  auto bits = [](const Bytes& bytes) { return DerReader(bytes).named_bits().ok(); };
   EXPECT_TRUE(bits("\x03\x02\x05\xa0"s));
   EXPECT_TRUE(bits("\x03\x01\x00"s));
   EXPECT_FALSE(bits("\x03\x02\x05\xa1"s)) << "unused bits set";

@@ -20,6 +20,7 @@ constexpr auto kFilesInterval = std::chrono::seconds(10);
 
 Result<std::vector<spiffe::SpiffeId>> authorized(const MetricsTlsConfig& config) {
   std::vector<spiffe::SpiffeId> out;
+  out.reserve(config.authorized_spiffe_ids.size());
   for (const std::string& text : config.authorized_spiffe_ids) {
     out.push_back(TRY(spiffe::SpiffeId::parse(text)));
   }
@@ -35,6 +36,7 @@ tls::VerifyPeer verify_issued_by(x509::Authorities roots, const Clock& clock) {
   return [roots = std::move(roots),
           &clock](const std::vector<Bytes>& chain) -> Result<std::optional<spiffe::SpiffeId>> {
     std::vector<x509::CertificatePtr> presented;
+    presented.reserve(chain.size());
     for (const Bytes& der : chain) {
       presented.push_back(TRY(x509::Certificate::parse(der)));
     }

@@ -136,14 +136,15 @@ class ConfigMapPublisher final : public BundleTarget {
         {"kind", "ConfigMap"},
         {"metadata", {{"name", to.configmap_name}, {"namespace", to.name_space}}},
         {"data", {{to.configmap_key, *content}}}};
-    cluster.call = cluster.client->patch(
-        {kube::kConfigMaps, to.name_space, to.configmap_name}, object,
-        {.type = kube::PatchType::kApply,
-         .field_manager = std::string(kFieldManager),
-         .force = true},
-        [this, &cluster, content = std::move(*content)](Result<kube::ObjectPtr> how) mutable {
-          applied(cluster, std::move(content), how);
-        });
+    cluster.call =
+        cluster.client->patch({kube::kConfigMaps, to.name_space, to.configmap_name}, object,
+                              {.type = kube::PatchType::kApply,
+                               .field_manager = std::string(kFieldManager),
+                               .force = true},
+                              [this, &cluster, content = std::move(*content)](
+                                  const Result<kube::ObjectPtr>& how) mutable {
+                                applied(cluster, std::move(content), how);
+                              });
   }
 
   void applied(Cluster& cluster, std::string content, const Result<kube::ObjectPtr>& how) {

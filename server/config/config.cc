@@ -110,6 +110,7 @@ void warn_about_ttls(ServerConfig& config) {
 
 Result<std::vector<spiffe::SpiffeId>> parse_admin_ids(const std::vector<std::string>& texts) {
   std::vector<spiffe::SpiffeId> ids;
+  ids.reserve(texts.size());
   for (const std::string& text : texts) {
     ids.push_back(TRY(spiffe::SpiffeId::parse(text).during(
         fmt::format("could not parse admin ID \"{}\"", text))));

@@ -379,7 +379,7 @@ class PsatAttestation final : public Attestation {
                              const std::set<std::string, std::less<>>& allowed) {
       for (const auto& [label, value] : kube::string_map_at(object, {"metadata", "labels"})) {
         if (allowed.contains(label)) {
-          add(key, label + ':' + value);
+          add(key, fmt::format("{}:{}", label, value));
         }
       }
     };

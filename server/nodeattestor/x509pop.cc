@@ -240,7 +240,7 @@ Result<void> X509PopAttestation::check_client_ip() const {
   if (!ip) {
     return internal(fmt::format("invalid client IP \"{}\"", host));
   }
-  const Bytes wanted = plain_ip(std::move(*ip));
+  const Bytes wanted = plain_ip(*ip);
   if (std::ranges::none_of(leaf_->ip_sans(),
                            [&wanted](const Bytes& san) { return plain_ip(san) == wanted; })) {
     return permission_denied(
@@ -351,7 +351,7 @@ class X509PopAttestor final : public NodeAttestor {
 gotemplate::TypeRef x509pop_template_data() {
   namespace types = gotemplate::types;
   static const gotemplate::TypeRef type = [] {
-    auto field = [](const char* name, gotemplate::TypeRef of, bool embedded = false) {
+    auto field = [](const char* name, const gotemplate::TypeRef& of, bool embedded = false) {
       return gotemplate::Type::Field{name, {}, [of] { return of; }, embedded};
     };
     return types::structure(

@@ -144,7 +144,7 @@ class Cluster {
          {{"resourceVersion", kube::string_at(object, {"metadata", "resourceVersion"})}}},
         {"data", {{settings_.config_map_key, *pem}}}};
     call_ = client_->patch(target(), patch, {.type = kube::PatchType::kStrategic},
-                           [this](Result<kube::ObjectPtr> how) { written(how); });
+                           [this](const Result<kube::ObjectPtr>& how) { written(how); });
   }
 
   void written(const Result<kube::ObjectPtr>& how) {

@@ -98,8 +98,9 @@ void LabelledObjects::check(const std::string& name, Object& object) {
   if (patch.is_null()) {
     return;
   }
-  object.call = client_->patch({resource_, "", name}, patch, {.type = kube::PatchType::kStrategic},
-                               [this, name](Result<kube::ObjectPtr> how) { patched(name, how); });
+  object.call =
+      client_->patch({resource_, "", name}, patch, {.type = kube::PatchType::kStrategic},
+                     [this, name](const Result<kube::ObjectPtr>& how) { patched(name, how); });
 }
 
 void LabelledObjects::patched(const std::string& name, const Result<kube::ObjectPtr>& how) {
