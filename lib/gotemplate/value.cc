@@ -99,6 +99,13 @@ TypeRef named(std::string name, const TypeRef& shape) {
   return type;
 }
 
+Type::Field field(std::string name, TypeRef type, bool embedded) {
+  return {.name = std::move(name),
+          .json = {},
+          .type = [type = std::move(type)] { return type; },
+          .embedded = embedded};
+}
+
 TypeRef structure(std::string name, std::vector<Type::Field> fields,
                   std::vector<Type::Method> methods) {
   auto type = std::make_shared<Type>();

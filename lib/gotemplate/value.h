@@ -85,6 +85,8 @@ TypeRef map_of(TypeRef element);
 TypeRef pointer_to(TypeRef element);
 // A type of its own name with the shape of another one: types.UID.
 TypeRef named(std::string name, const TypeRef& shape);
+// A field of a structure; not in JSON.
+Type::Field field(std::string name, TypeRef type, bool embedded = false);
 TypeRef structure(std::string name, std::vector<Type::Field> fields,
                   std::vector<Type::Method> methods = {});
 }  // namespace types

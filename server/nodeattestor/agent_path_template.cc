@@ -19,10 +19,9 @@ using gotemplate::TypeRef;
 
 // The type of a field, also of an embedded struct's; nothing when there is no such field.
 std::optional<TypeRef> field_type(const Type& type, const std::string& name) {
-  for (const Type::Field& field : type.fields) {
-    if (field.name == name) {
-      return field.type();
-    }
+  std::size_t index = 0;
+  if (const Type::Field* field = type.field(name, &index)) {
+    return field->type();
   }
   for (const Type::Field& field : type.fields) {
     if (field.embedded) {
@@ -72,9 +71,7 @@ Result<AgentPathTemplate> AgentPathTemplate::parse(std::string_view text, const 
 
 Result<spiffe::SpiffeId> AgentPathTemplate::agent_id(const spiffe::TrustDomain& trust_domain,
                                                      const gotemplate::Value& data) const {
-  const std::string path = TRY(template_.execute(data));
-  return server::agent_id(trust_domain, path)
-      .during(fmt::format("invalid agent path suffix \"{}\"", path));
+  return server::agent_id(trust_domain, TRY(template_.execute(data)));
 }
 
 }  // namespace steeple::server

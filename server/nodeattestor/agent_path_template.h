@@ -21,6 +21,9 @@ class AgentPathTemplate {
   static Result<AgentPathTemplate> parse(std::string_view text, const gotemplate::TypeRef& data,
                                          Random& random);
 
+  // Whether it may read something of this field of the data.
+  bool reads(const std::string& field) const { return template_.reads({field}); }
+
   // Any thread. An error: the template fails, or makes what is no path of a SPIFFE ID.
   Result<spiffe::SpiffeId> agent_id(const spiffe::TrustDomain& trust_domain,
                                     const gotemplate::Value& data) const;

@@ -16,11 +16,8 @@ namespace {
 using gotemplate::Type;
 using gotemplate::TypeRef;
 using gotemplate::Value;
+using gotemplate::types::field;
 namespace types = gotemplate::types;
-
-Type::Field field(std::string name, TypeRef type) {
-  return {.name = std::move(name), .json = {}, .type = [type = std::move(type)] { return type; }};
-}
 
 // What the last field holds, which templates cannot name, is the text of the whole.
 Type::Method text_method() {

@@ -134,6 +134,7 @@ class X509PopAttestation final : public Attestation {
   Result<void> verify_chains(const std::vector<x509::CertificatePtr>& intermediates);
   Result<void> check_client_ip() const;
   Result<std::string> svid_path() const;
+  Result<Value> shown_certificate() const;
   Result<spiffe::SpiffeId> make_id(const SanSelectors& sans) const;
   std::string serial_hex() const;
   SanSelectors san_selectors() const;
@@ -269,9 +270,23 @@ Result<std::string> X509PopAttestation::svid_path() const {
   return std::string(id->path().substr(settings_.options.spiffe_prefix.size()));
 }
 
+// Its fields, for a template that reads one: the default paths need nothing of it, and names that
+// cannot be read concern only who shows them.
+Result<Value> X509PopAttestation::shown_certificate() const {
+  auto read = [this](const std::string& field) {
+    return settings_.options.agent_path.reads(field);
+  };
+  const gotemplate::TypeRef type = certificate_type();
+  if (!read("Certificate") &&
+      std::ranges::none_of(type->fields, read, &gotemplate::Type::Field::name)) {
+    return Value::zero_of(type);
+  }
+  return certificate_value(*leaf_);
+}
+
 Result<spiffe::SpiffeId> X509PopAttestation::make_id(const SanSelectors& sans) const {
   const std::string path = TRY(svid_path());
-  auto certificate = TRY(certificate_value(*leaf_).during("failed to make spiffe id"));
+  auto certificate = TRY(shown_certificate().during("failed to make spiffe id"));
   Value::Map selectors;
   for (const auto& [key, value] : sans) {
     selectors.emplace(key, Value(value));
@@ -350,17 +365,13 @@ class X509PopAttestor final : public NodeAttestor {
 
 gotemplate::TypeRef x509pop_template_data() {
   namespace types = gotemplate::types;
-  static const gotemplate::TypeRef type = [] {
-    auto field = [](const char* name, const gotemplate::TypeRef& of, bool embedded = false) {
-      return gotemplate::Type::Field{name, {}, [of] { return of; }, embedded};
-    };
-    return types::structure(
-        "x509pop.agentPathTemplateData",
-        {field("Certificate", certificate_type(), true), field("SerialNumberHex", types::string()),
-         field("Fingerprint", types::string()), field("PluginName", types::string()),
-         field("TrustDomain", types::string()), field("SVIDPathTrimmed", types::string()),
-         field("URISanSelectors", types::map_of(types::string()))});
-  }();
+  using types::field;
+  static const gotemplate::TypeRef type = types::structure(
+      "x509pop.agentPathTemplateData",
+      {field("Certificate", certificate_type(), true), field("SerialNumberHex", types::string()),
+       field("Fingerprint", types::string()), field("PluginName", types::string()),
+       field("TrustDomain", types::string()), field("SVIDPathTrimmed", types::string()),
+       field("URISanSelectors", types::map_of(types::string()))});
   return type;
 }
 

@@ -239,8 +239,10 @@ TEST_F(X509PopAttestorTest, TheAgentsPathComesFromTheTemplate) {
 
 TEST_F(X509PopAttestorTest, ATemplateThatFailsOrMakesNoPathRefusesTheAgent) {
   auto device = FakeDevice::make(pki_, clock_.now(), {.common_name = "a b"});
-  EXPECT_THAT(refusal(*attestor(external("/{{ .Subject.CommonName }}")), device),
-              HasSubstr("failed to make spiffe id: invalid agent path suffix \"/a b\""));
+  EXPECT_EQ(
+      refusal(*attestor(external("/{{ .Subject.CommonName }}")), device),
+      "nodeattestor(x509pop): failed to make spiffe id: invalid agent path suffix \"/a b\": "
+      "path segment characters are limited to letters, numbers, dots, dashes, and underscores");
   EXPECT_THAT(refusal(*attestor(external("{{ .Subject.CommonName }}")), device),
               HasSubstr("invalid agent path suffix \"a b\""));
   EXPECT_THAT(refusal(*attestor(external("/{{ index .DNSNames 0 }}")), device),
