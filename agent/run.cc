@@ -99,15 +99,12 @@ Result<void> open_prometheus(const Agent& agent, io::Loop& loop, io::Network& ne
   if (!config) {
     return {};
   }
-  Logger own_log = log.subsystem("telemetry");
   out.prometheus = TRY(serve_prometheus(
-      *config, *out.metrics, {loop, network, own_log},
-      {.loop = loop,
-       .workers = workers,
+      *config, *out.metrics, {loop, network, log.subsystem("telemetry")},
+      {.workers = workers,
        .handshake = handshake,
        .own_svid = [&agent] { return agent.svid(); },
-       .authorities = [&agent](const auto& domain) { return agent.authorities(domain); },
-       .log = own_log}));
+       .authorities = [&agent](const auto& domain) { return agent.authorities(domain); }}));
   return {};
 }
 

@@ -185,8 +185,10 @@ class Server::Parts {
         Authorizer::Options{.admin_ids = config_.admin_ids,
                             .node_staleness_max = config_.section.max_attested_node_info_staleness,
                             .audit_log = config_.section.audit_log_enabled});
-    auto others = metrics_reader_domains(config_.telemetry);
-    others.merge(domains_of(config_.admin_ids));
+    std::set<spiffe::TrustDomain> others = domains_of(config_.admin_ids);
+    if (const auto& prometheus = config_.telemetry.prometheus; prometheus && prometheus->tls) {
+      others.merge(domains_of(TRY(authorized_ids(*prometheus->tls))));
+    }
     bundles_ = std::make_unique<BundleCache>(config_.trust_domain, std::move(others), *datastore_,
                                              deps_.log.subsystem("bundle_cache"));
     TRY(bundles_->load());
@@ -411,12 +413,10 @@ class Server::Parts {
     if (config_.telemetry.prometheus && deps_.metrics != nullptr) {
       prometheus_listener_ =
           TRY(serve_prometheus(*config_.telemetry.prometheus, *deps_.metrics, deps,
-                               {.loop = deps_.loop,
-                                .workers = deps_.workers,
+                               {.workers = deps_.workers,
                                 .handshake = deps_.handshake,
                                 .own_svid = [this] { return server_svid_->identity().get(); },
-                                .authorities = tls::authorities_from(bundles_->authorities()),
-                                .log = deps.log}));
+                                .authorities = tls::authorities_from(bundles_->authorities())}));
     }
     return {};
   }

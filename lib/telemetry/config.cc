@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "spiffe/spiffe_id.h"
-
 namespace steeple {
 
 const hcl::Schema<LogConfig>& log_schema() {
@@ -82,10 +80,7 @@ Result<void> check_metrics_tls(const MetricsTlsConfig& tls) {
   if (!tls.authorized_spiffe_ids.empty() && !tls.client_ca_file.empty()) {
     return invalid_argument("client_ca_file cannot be configured with authorized_spiffe_ids");
   }
-  for (const std::string& text : tls.authorized_spiffe_ids) {
-    TRY(spiffe::SpiffeId::parse(text).during(
-        fmt::format("invalid authorized SPIFFE ID \"{}\"", text)));
-  }
+  TRY(authorized_ids(tls));
   return {};
 }
 
@@ -123,8 +118,17 @@ Result<void> check_telemetry(const TelemetryConfig& config) {
   if (!config.prometheus || !config.prometheus->tls) {
     return {};
   }
-  return check_metrics_tls(*config.prometheus->tls)
-      .during("failed to create TLS config for Prometheus");
+  return check_metrics_tls(*config.prometheus->tls).during(kMetricsTlsDoing);
+}
+
+Result<std::vector<spiffe::SpiffeId>> authorized_ids(const MetricsTlsConfig& config) {
+  std::vector<spiffe::SpiffeId> ids;
+  ids.reserve(config.authorized_spiffe_ids.size());
+  for (const std::string& text : config.authorized_spiffe_ids) {
+    ids.push_back(TRY(spiffe::SpiffeId::parse(text).during(
+        fmt::format("invalid authorized SPIFFE ID \"{}\"", text))));
+  }
+  return ids;
 }
 
 const hcl::Schema<HealthConfig>& health_schema() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/hcl/schema.h"
+#include "spiffe/spiffe_id.h"
 
 namespace steeple {
 
@@ -68,6 +69,10 @@ struct TelemetryConfig {
 };
 const hcl::Schema<TelemetryConfig>& telemetry_schema();
 
+// What stands before an error of tls{}.
+inline constexpr std::string_view kMetricsTlsDoing = "failed to create TLS config for Prometheus";
+// The parsed authorized_spiffe_ids.
+Result<std::vector<spiffe::SpiffeId>> authorized_ids(const MetricsTlsConfig& config);
 // What the schema cannot say: the rules of the tls keys, and sinks that are not built (M3).
 Result<void> check_telemetry(const TelemetryConfig& config);
 

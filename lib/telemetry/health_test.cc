@@ -168,12 +168,8 @@ TEST_F(HealthTest, every_path_of_the_prometheus_listener_is_the_page) {
           .take();
   metrics->gauge("started", 1);
   auto handshake = tls::openssl_handshake();
-  MetricsTlsDeps tls{.loop = loop_,
-                     .workers = workers_,
-                     .handshake = *handshake,
-                     .own_svid = {},
-                     .authorities = {},
-                     .log = log_};
+  MetricsTlsDeps tls{
+      .workers = workers_, .handshake = *handshake, .own_svid = {}, .authorities = {}};
   auto listener =
       serve_prometheus(*config.prometheus, *metrics, {loop_, *network_, log_}, tls).take();
   for (const char* path : {"/", "/metrics"}) {

@@ -59,11 +59,11 @@ Result<std::unique_ptr<http::Server>> serve_health(const HealthConfig& config,
 Result<std::unique_ptr<http::Server>> serve_prometheus(const PrometheusConfig& config,
                                                        MetricsRegistry& metrics, ListenerDeps deps,
                                                        const MetricsTlsDeps& tls) {
+  Logger log = deps.log.subsystem("telemetry");
   std::shared_ptr<const tls::ServerPolicy> policy;
   if (config.tls) {
-    policy = TRY(metrics_tls_policy(*config.tls, tls));
+    policy = TRY(metrics_tls_policy(*config.tls, tls, deps.loop, log).during(kMetricsTlsDoing));
   }
-  Logger log = deps.log.subsystem("telemetry");
   std::string host = config.host.empty() ? "localhost" : config.host;
   if (host != "localhost") {
     LOG_WARN(log,

@@ -2,8 +2,6 @@
 
 #include "lib/telemetry/metrics_tls.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -11,21 +9,11 @@
 #include "lib/io/directory.h"
 #include "lib/tls/file_identity.h"
 #include "lib/tls/spiffe_policy.h"
-#include "spiffe/spiffe_id.h"
 
 namespace steeple {
 namespace {
 
 constexpr auto kFilesInterval = std::chrono::seconds(10);
-
-Result<std::vector<spiffe::SpiffeId>> authorized(const MetricsTlsConfig& config) {
-  std::vector<spiffe::SpiffeId> out;
-  out.reserve(config.authorized_spiffe_ids.size());
-  for (const std::string& text : config.authorized_spiffe_ids) {
-    out.push_back(TRY(spiffe::SpiffeId::parse(text)));
-  }
-  return out;
-}
 
 // May a client show it? (RFC 5280 4.2.1.12: without the extension, yes.)
 bool for_clients(const x509::CertificatePtr& certificate) {
@@ -35,11 +23,7 @@ bool for_clients(const x509::CertificatePtr& certificate) {
 tls::VerifyPeer verify_issued_by(x509::Authorities roots, const Clock& clock) {
   return [roots = std::move(roots),
           &clock](const std::vector<Bytes>& chain) -> Result<std::optional<spiffe::SpiffeId>> {
-    std::vector<x509::CertificatePtr> presented;
-    presented.reserve(chain.size());
-    for (const Bytes& der : chain) {
-      presented.push_back(TRY(x509::Certificate::parse(der)));
-    }
+    auto presented = TRY(x509::parse_chain(chain));
     if (presented.empty()) {
       return invalid_argument("client chain is empty");
     }
@@ -52,9 +36,9 @@ tls::VerifyPeer verify_issued_by(x509::Authorities roots, const Clock& clock) {
   };
 }
 
-Result<tls::VerifyPeer> verify_client(const MetricsTlsConfig& config, const MetricsTlsDeps& deps) {
-  const Clock& clock = deps.loop.clock();
-  if (auto ids = TRY(authorized(config)); !ids.empty()) {
+Result<tls::VerifyPeer> verify_client(const MetricsTlsConfig& config, const MetricsTlsDeps& deps,
+                                      const Clock& clock) {
+  if (auto ids = TRY(authorized_ids(config)); !ids.empty()) {
     return tls::verify_one_of(std::move(ids), deps.authorities, clock);
   }
   if (config.client_ca_file.empty()) {
@@ -62,49 +46,35 @@ Result<tls::VerifyPeer> verify_client(const MetricsTlsConfig& config, const Metr
   }
   auto pem = TRY(io::read_file(config.client_ca_file, limits::kBundleBytesMax));
   auto roots = TRY(x509::parse_pem_certificates(pem).during(config.client_ca_file));
-  if (roots.empty()) {
-    return invalid_argument(fmt::format("{}: no certificate", config.client_ca_file));
-  }
   return verify_issued_by(std::move(roots), clock);
 }
 
 }  // namespace
 
 Result<std::shared_ptr<const tls::ServerPolicy>> metrics_tls_policy(const MetricsTlsConfig& config,
-                                                                    const MetricsTlsDeps& deps) {
-  constexpr std::string_view kDoing = "failed to create TLS config for Prometheus";
+                                                                    const MetricsTlsDeps& deps,
+                                                                    io::Loop& loop,
+                                                                    const Logger& log) {
   auto policy = std::make_shared<tls::ServerPolicy>();
   policy->alpn = {};  // clients that name no protocol are served, too
-  policy->verify_client = TRY(verify_client(config, deps).during(kDoing));
+  policy->verify_client = TRY(verify_client(config, deps, loop.clock()));
   policy->require_client = policy->verify_client != nullptr;
   if (config.use_spire_svid) {
     policy->identity = deps.own_svid;
     return policy;
   }
-  auto files = tls::FileIdentity::start(
+  auto files = TRY(tls::FileIdentity::start(
       {.cert_path = config.cert_file, .key_path = config.key_file, .interval = kFilesInterval},
-      deps.loop, deps.workers, [log = deps.log](const Result<void>& how) {
+      loop, deps.workers, [log](const Result<void>& how) {
         if (how.ok()) {
           LOG_INFO(log, "Loaded the certificate of the Prometheus listener anew");
         } else {
           LOG_ERROR(log, "Failed to load the certificate of the Prometheus listener",
                     {"error", how.error()});
         }
-      });
-  policy->identity = [files = TRY(std::move(files).during(kDoing))] { return files->get(); };
+      }));
+  policy->identity = [files = std::move(files)] { return files->get(); };
   return policy;
-}
-
-std::set<spiffe::TrustDomain> metrics_reader_domains(const TelemetryConfig& config) {
-  std::set<spiffe::TrustDomain> out;
-  if (config.prometheus && config.prometheus->tls) {
-    for (const std::string& text : config.prometheus->tls->authorized_spiffe_ids) {
-      if (auto id = spiffe::SpiffeId::parse(text); id.ok()) {
-        out.insert(id->trust_domain());
-      }
-    }
-  }
-  return out;
 }
 
 }  // namespace steeple

@@ -6,7 +6,6 @@
 
 #include <functional>
 #include <memory>
-#include <set>
 
 #include "lib/io/loop.h"
 #include "lib/io/workers.h"
@@ -14,27 +13,23 @@
 #include "lib/telemetry/log.h"
 #include "lib/tls/handshake.h"
 #include "lib/x509/verify.h"
-#include "spiffe/trust_domain.h"
 
 namespace steeple {
 
 struct MetricsTlsDeps {
-  io::Loop& loop;
   io::Workers& workers;
   tls::Handshake& handshake;
   // The own X509-SVID; null while there is none.
   std::function<std::shared_ptr<const tls::Identity>()> own_svid;
   x509::AuthoritiesOf authorities;
-  Logger log;
 };
 
 // For settings that passed check_telemetry. Certificate files are read here and now, and again
 // every few seconds; `client_ca_file` is read once. On the loop, as the policy is. An error: files
 // that cannot be used.
 Result<std::shared_ptr<const tls::ServerPolicy>> metrics_tls_policy(const MetricsTlsConfig& config,
-                                                                    const MetricsTlsDeps& deps);
-
-// The trust domains of `authorized_spiffe_ids`, so that their bundles are at hand.
-std::set<spiffe::TrustDomain> metrics_reader_domains(const TelemetryConfig& config);
+                                                                    const MetricsTlsDeps& deps,
+                                                                    io::Loop& loop,
+                                                                    const Logger& log);
 
 }  // namespace steeple

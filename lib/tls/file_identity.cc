@@ -2,8 +2,6 @@
 
 #include "lib/tls/file_identity.h"
 
-#include <fmt/format.h>
-
 #include "lib/base/secret_bytes.h"
 #include "lib/io/directory.h"
 #include "lib/io/on_worker.h"
@@ -21,9 +19,6 @@ Result<std::shared_ptr<const Identity>> load_identity(const std::string& cert_pa
   Bytes cert_pem = TRY(io::read_file(cert_path, kPemBytesMax));
   SecretBytes key_pem = SecretBytes::absorb(TRY(io::read_file(key_path, kPemBytesMax)));
   auto chain = TRY(x509::parse_pem_certificates(cert_pem).during(cert_path));
-  if (chain.empty()) {
-    return invalid_argument(fmt::format("{}: no certificate", cert_path));
-  }
   auto key = TRY(crypto::PrivateKey::from_pem(key_pem.reveal()).during(key_path));
   if (chain.front()->public_key() != key->public_key()) {
     return invalid_argument("private key does not match public key");
