@@ -84,32 +84,25 @@ func (a *Authority) Issue(t testing.TB, commonName string, rsaKey bool, usage x5
 	if rsaKey {
 		key = Must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	}
-	template := &x509.Certificate{
-		SerialNumber: serial(t),
-		Subject:      pkix.Name{CommonName: commonName},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(12 * time.Hour),
-		KeyUsage:     usage,
-	}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: commonName}, KeyUsage: usage}
 	for _, san := range sans {
 		template.URIs = append(template.URIs, Must[*url.URL](t)(url.Parse(san)))
 	}
-	der := Must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, a.Cert, key.Public(), a.Key))
-	return &NodeCert{Cert: Must[*x509.Certificate](t)(x509.ParseCertificate(der)), Key: key}
+	return a.sign(t, template, key)
 }
 
 // IssueFor makes a certificate with these extended key usages, or without any.
 func (a *Authority) IssueFor(t testing.TB, commonName string, usage ...x509.ExtKeyUsage) *NodeCert {
 	t.Helper()
-	key := NewKey(t)
-	template := &x509.Certificate{
-		SerialNumber: serial(t),
-		Subject:      pkix.Name{CommonName: commonName},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(12 * time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  usage,
-	}
+	return a.sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: commonName},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usage}, NewKey(t))
+}
+
+// sign fills in what all node certificates have.
+func (a *Authority) sign(t testing.TB, template *x509.Certificate, key crypto.Signer) *NodeCert {
+	t.Helper()
+	template.SerialNumber = serial(t)
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(12*time.Hour)
 	der := Must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, a.Cert, key.Public(), a.Key))
 	return &NodeCert{Cert: Must[*x509.Certificate](t)(x509.ParseCertificate(der)), Key: key}
 }

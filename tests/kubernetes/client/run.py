@@ -19,7 +19,8 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "steeple/kubernetes"
+CACHE = pathlib.Path(os.environ.get("STEEPLE_K8S_PROGRAMS") or pathlib.Path(
+    os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "steeple/kubernetes")
 
 
 def free_port():

@@ -12,6 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 CLUSTER = ROOT / "tests/kubernetes/cluster/cluster.sh"
 NAMESPACE = "spire-system"
+EXAMPLES = "localhost/spire-examples:1.15.3"
 SERVER = ("exec", "-n", NAMESPACE, "spire-server-0", "-c", "spire-server", "--")
 TIMEOUT = 180
 POLL = 0.1
@@ -59,6 +60,15 @@ def server(*arguments, **options):
 
 def entries():
     return json.loads(server("entry", "show", "-output", "json"))["entries"]
+
+
+def attested_agents():
+    return json.loads(server("agent", "list", "-output", "json"))["agents"]
+
+
+def identity(name):
+    """What the pod with the sample workload says of itself."""
+    return kubectl("exec", name, "--", "/opt/spire-examples/spiffe-workload", "get-svid", "-timeout", "2s")
 
 
 def spiffe_id(found):

@@ -12,11 +12,10 @@ import unittest
 
 import install
 import timed
-from cluster import (NAMESPACE, SERVER, account, apply, entries, eventually, get, go_image, kubectl, node, pod,
-                     pod_named, server, spiffe_id)
+from cluster import (EXAMPLES, NAMESPACE, SERVER, account, apply, entries, eventually, get, go_image, kubectl, node, pod,
+                     pod_named, server)
 from install import MANIFESTS
 
-EXAMPLES = "localhost/spire-examples:1.15.3"
 BUSYBOX = "localhost/busybox:1"
 SLEEP = ("sleep", "infinity")
 OIDC = "https://spiffe-oidc-discovery-provider.spire-system"
@@ -43,8 +42,7 @@ def certificates(pem):
 
 
 def setUpModule():
-    install.guide()
-    kubectl("apply", "-f", MANIFESTS / "guide-registration.yaml")
+    install.registered()
     for name in ("mtls-client", "mtls-server"):
         go_image(name, f"./cmd/{name}")
 
@@ -83,10 +81,7 @@ class TheServer(unittest.TestCase):
                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "spire-server-limited"},
                "subjects": [{"kind": "ServiceAccount", "name": "spire-server", "namespace": NAMESPACE}]})
         try:
-            agent = json.loads(server("agent", "list", "-output", "json"))["agents"][0]
-            server("agent", "evict", "-spiffeID", spiffe_id(agent["id"]))
-            kubectl("delete", "pod", "-n", NAMESPACE, "-l", "app=spire-agent")
-            eventually("the agent attests", lambda: json.loads(server("agent", "list", "-output", "json"))["agents"])
+            install.attest_anew()
         finally:
             kubectl("delete", "clusterrolebinding", "guide-limited")
             kubectl("delete", "-f", MANIFESTS / "guide-hardening.yaml")

@@ -9,10 +9,9 @@ import unittest
 
 import install
 import timed
-from cluster import (NAMESPACE, account, apply, eventually, get, kubectl, pod, pod_named, refused, server, spiffe_id)
+from cluster import EXAMPLES, NAMESPACE, account, apply, eventually, get, identity, kubectl, pod, pod_named, refused
 from install import MANIFESTS
 
-EXAMPLES = "localhost/spire-examples:1.15.3"
 SERVER_HOST = "spire-server.spire-system"
 
 
@@ -29,28 +28,21 @@ def address_of(label):
 
 
 def setUpModule():
-    install.guide()
-    kubectl("apply", "-f", MANIFESTS / "guide-registration.yaml")
+    install.registered()
     stranger = pod("stranger", "localhost/busybox:1", command=("sleep", "infinity"))
     apply(account("frontend"), stranger)
     kubectl("wait", "--for=condition=ready", "pod/stranger", "--timeout=60s")
 
 
 def tearDownModule():
-    kubectl("delete", "pods", "--all", "-n", "default", "--wait=true")
-    kubectl("delete", "-f", MANIFESTS / "guide-registration.yaml")
-    install.remove()
+    install.remove_registered()
 
 
 class Policies(unittest.TestCase):
     def check_that_all_works(self):
-        agent = json.loads(server("agent", "list", "-output", "json"))["agents"][0]
-        server("agent", "evict", "-spiffeID", spiffe_id(agent["id"]))
-        kubectl("delete", "pod", "-n", NAMESPACE, "-l", "app=spire-agent")
-        eventually("the agent attests", lambda: json.loads(server("agent", "list", "-output", "json"))["agents"])
+        install.attest_anew()
         apply(pod("web", EXAMPLES, {"spiffe": "enabled"}, "frontend"))
-        eventually("the identity", lambda: "sa/frontend\n" in kubectl(
-            "exec", "web", "--", "/opt/spire-examples/spiffe-workload", "get-svid", "-timeout", "2s"))
+        eventually("the identity", lambda: "sa/frontend\n" in identity("web"))
         kubectl("delete", "pod", "web")
         said = refused("apply", "-f", "-", text=json.dumps({
             "apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID", "metadata": {"name": "bad"},

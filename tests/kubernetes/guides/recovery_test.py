@@ -8,16 +8,10 @@ import unittest
 
 import install
 import timed
-from cluster import NAMESPACE, account, apply, entries, eventually, get, kubectl, node, pod, pod_named
-from install import MANIFESTS
+from cluster import EXAMPLES, NAMESPACE, account, apply, entries, eventually, get, identity, kubectl, node, pod, pod_named
 
-EXAMPLES = "localhost/spire-examples:1.15.3"
 LABELS = {"spiffe": "enabled"}
 NUMBERS = itertools.count()
-
-
-def identity(name):
-    return kubectl("exec", name, "--", "/opt/spire-examples/spiffe-workload", "get-svid", "-timeout", "2s")
 
 
 def restart_daemon(name):
@@ -32,17 +26,14 @@ def restart_daemon(name):
 
 
 def setUpModule():
-    install.guide()
-    kubectl("apply", "-f", MANIFESTS / "guide-registration.yaml")
+    install.registered()
     apply(account("frontend"), pod("standing", EXAMPLES, LABELS, "frontend"))
     kubectl("wait", "--for=condition=ready", "pod/standing", "--timeout=60s")
     eventually("the first identity", lambda: identity("standing"))
 
 
 def tearDownModule():
-    kubectl("delete", "pods", "--all", "-n", "default", "--wait=true")
-    kubectl("delete", "-f", MANIFESTS / "guide-registration.yaml")
-    install.remove()
+    install.remove_registered()
 
 
 class Recovery(unittest.TestCase):
